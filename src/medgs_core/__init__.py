@@ -1,0 +1,107 @@
+"""Folded Gaussians: fit a stack of slices, render the slices that were never measured.
+
+volume = read_volume("scan.nii.gz")                        # NIfTI, TIFF, OME-TIFF; voxels as stored
+result = fit_model(volume, FitConfig(preset="balanced"))   # Gaussians that live across slices
+print(result.scores)                                       # hidden slices, against the classical methods
+between = render_slice(result.model, 12.5)                 # halfway between slices 12 and 13
+dense = render_volume(result.model, factor=4)              # a Volume; measured slices come back exactly
+write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
+save_model(result.model, "scan.medgs")                     # and load_model reads it back
+baseline = interpolate_slices                              # nearest, linear, cubic, pchip, flow
+
+Names are imported when they are first used, so `import medgs_core` costs nothing: no torch, no numba.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medgs_core.classical import interpolate_slices
+    from medgs_core.config import FitConfig, RenderConfig
+    from medgs_core.evaluate import evaluate_volume
+    from medgs_core.fit import FitResult, fit_model
+    from medgs_core.fold import fold_model
+    from medgs_core.formats import read_volume, write_volume
+    from medgs_core.metrics import psnr, ssim
+    from medgs_core.model import FoldedGaussians
+    from medgs_core.model_file import load_model, save_model
+    from medgs_core.phantom import drifting_phantom
+    from medgs_core.progress import FitState, Progress
+    from medgs_core.rasterize import rasterize_splats
+    from medgs_core.render import FittedModel, lazy_volume, render_slice, render_volume
+    from medgs_core.volume import IntensityWindow, Volume
+
+    __version__: str
+
+_HOMES = {
+    "FitConfig": "config",
+    "FitResult": "fit",
+    "FitState": "progress",
+    "FittedModel": "model",
+    "FoldedGaussians": "model",
+    "IntensityWindow": "volume",
+    "Progress": "progress",
+    "RenderConfig": "config",
+    "Volume": "volume",
+    "drifting_phantom": "phantom",
+    "evaluate_volume": "evaluate",
+    "fit_model": "fit",
+    "fold_model": "fold",
+    "interpolate_slices": "classical",
+    "lazy_volume": "render",
+    "load_model": "model_file",
+    "psnr": "metrics",
+    "rasterize_splats": "rasterize",
+    "read_volume": "formats",
+    "render_slice": "render",
+    "render_volume": "render",
+    "save_model": "model_file",
+    "ssim": "metrics",
+    "write_volume": "formats",
+}
+"""The module in which each public name is defined."""
+
+__all__ = [
+    "FitConfig",
+    "FitResult",
+    "FitState",
+    "FittedModel",
+    "FoldedGaussians",
+    "IntensityWindow",
+    "Progress",
+    "RenderConfig",
+    "Volume",
+    "__version__",
+    "drifting_phantom",
+    "evaluate_volume",
+    "fit_model",
+    "fold_model",
+    "interpolate_slices",
+    "lazy_volume",
+    "load_model",
+    "psnr",
+    "rasterize_splats",
+    "read_volume",
+    "render_slice",
+    "render_volume",
+    "save_model",
+    "ssim",
+    "write_volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("medgs-napari")
+    elif name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

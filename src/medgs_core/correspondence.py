@@ -1,0 +1,214 @@
+"""Where the pixels of one slice went on the next: dense in-plane flow, warps, and how far to trust them.
+
+Two neighboring slices come in; displacement fields, carried slices and a measure of agreement go out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medgs_core.arrays import Flow, Image, Plane
+from medgs_core.cache import RecentlyUsed
+from medgs_core.slices import SliceStack
+
+SMALLEST_SIDE = 12
+"""Slices with a shorter side get zero flow: the method's coarsest patch would not fit."""
+
+PATCH_SIZE = 8
+PATCH_STRIDE = 4
+DESCENT_ITERATIONS = 25
+REFINEMENT_ITERATIONS = 10
+SMOOTHNESS = (60.0, 20.0)
+"""Weight of smoothness in the variational refinement, one per variant of the flow: their warps err differently,
+so the mean of two predicts better than either (docs/method.md)."""
+
+AGREEMENT_SIGMA = 2.0
+"""Pixels over which mismatch is averaged before it is judged."""
+
+AGREEMENT_FLOOR = 0.01
+"""Mismatch in unit intensities below which slices count as equal, whatever the flow says."""
+
+CACHE_BYTES = 256 * 2**20
+"""Memory for the flows of recently used gaps where the caller brings none."""
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Displacements between two neighboring slices, one entry per variant of the flow.
+
+    Attributes
+    ----------
+    forward : (variants, height, width, 2) float16 pixels (dx, dy), from the first slice to the second, on the first's grid
+    backward : (variants, height, width, 2) float16 pixels, from the second to the first, on the second's grid
+    """
+
+    forward: np.ndarray
+    backward: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self.forward.nbytes + self.backward.nbytes
+
+    def leading(self) -> "Correspondence":
+        """Return the first variant alone: the best single flow."""
+        return Correspondence(self.forward[:1], self.backward[:1])
+
+
+def _flow_method(smoothness: float) -> Any:
+    import cv2
+
+    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method.setFinestScale(0)
+    method.setPatchSize(PATCH_SIZE)
+    method.setPatchStride(PATCH_STRIDE)
+    method.setGradientDescentIterations(DESCENT_ITERATIONS)
+    method.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
+    method.setVariationalRefinementAlpha(smoothness)
+    return method
+
+
+def _gray(image: Image) -> np.ndarray:
+    """Return the mean of the channels as 8-bit values, which the flow works on."""
+    return np.rint(np.clip(image.mean(axis=2), 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence:
+    """Return the flow between two slices in both directions.
+
+    Dense inverse search with variational refinement (Kroeger et al. 2016), on the mean of the channels.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        Unit intensities.
+    variants : int
+        How many flows of different smoothness to compute, 1 or 2.
+
+    Returns
+    -------
+    Correspondence
+        Zero where a side is shorter than `SMALLEST_SIDE` pixels.
+    """
+    height, width = first.shape[:2]
+    shape = (variants, height, width, 2)
+    if min(height, width) < SMALLEST_SIDE:
+        return Correspondence(np.zeros(shape, np.float16), np.zeros(shape, np.float16))
+    a, b = _gray(first), _gray(second)
+    forward, backward = np.empty(shape, np.float16), np.empty(shape, np.float16)
+    for variant, smoothness in enumerate(SMOOTHNESS[:variants]):
+        method = _flow_method(smoothness)
+        forward[variant] = method.calc(a, b, None)
+        backward[variant] = method.calc(b, a, None)
+    return Correspondence(forward, backward)
+
+
+def warp(image: Image, flow: Flow) -> Image:
+    """Return the image sampled at pixel + flow: cubic, edge values beyond the border.
+
+    Parameters
+    ----------
+    image : (height, width, channels)
+        Any intensities.
+    flow : (height, width, 2)
+        Where each output pixel looks, (dx, dy) in pixels.
+    """
+    import cv2
+
+    height, width, channels = image.shape
+    columns = np.arange(width, dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, np.newaxis]
+    map_x, map_y = flow[..., 0] + columns, flow[..., 1] + rows
+    # OpenCV samples at most four channels at once
+    parts = [
+        cv2.remap(image[..., c : c + 4], map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        for c in range(0, channels, 4)
+    ]
+    return np.concatenate([part.reshape(height, width, -1) for part in parts], axis=2)
+
+
+def carry(
+    first: Image, second: Image, between: Correspondence, alpha: float, judged: int | None = None
+) -> tuple[Image, Plane]:
+    """Return the slice at fraction alpha between two slices, along the flow, and how much the two disagree.
+
+    Each field is taken to be the displacement at the wanted slice; the forward field lies on the first slice's grid
+    and counts 1 - alpha, the backward one, reversed, counts alpha.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        The two slices, or anything known on them (residuals, signed distances).
+    between : Correspondence
+        The flow between the two measured slices.
+    alpha : float
+        Position in [0, 1]: 0 gives the first slice, 1 the second.
+    judged : int, optional
+        The mismatch is taken over the first so many channels; all if not given.
+
+    Returns
+    -------
+    blend : (height, width, channels)
+        Weighted mean of what both slices bring.
+    mismatch : (height, width)
+        Mean absolute difference of what they bring, in the units of the input.
+    """
+    blend = np.zeros_like(first)
+    mismatch = np.zeros(first.shape[:2], np.float32)
+    variants = len(between.forward)
+    for forward, backward in zip(between.forward, between.backward, strict=True):
+        for flow, weight in ((forward, 1.0 - alpha), (backward, -alpha)):
+            if weight == 0.0:
+                continue
+            field = flow.astype(np.float32) * np.float32(np.sign(weight))
+            from_first = warp(first, field * np.float32(-alpha))
+            from_second = warp(second, field * np.float32(1.0 - alpha))
+            share = np.float32(abs(weight) / variants)
+            blend += share * (np.float32(1.0 - alpha) * from_first + np.float32(alpha) * from_second)
+            mismatch += share * np.abs(from_first - from_second)[..., :judged].mean(axis=2)
+    return blend, mismatch
+
+
+def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
+    """Return how much of the change between two slices the flow leaves unexplained, per pixel.
+
+    The ratio of the mismatch along the flow to the mismatch straight across, both averaged over a few pixels: near 0
+    where the flow explains the change, 1 and more where it does not help.
+    """
+    import cv2
+
+    straight = np.abs(first - second).mean(axis=2)
+    sizes = (0, 0)  # kernel size from sigma
+    along = cv2.GaussianBlur(mismatch, sizes, AGREEMENT_SIGMA)
+    across = cv2.GaussianBlur(straight, sizes, AGREEMENT_SIGMA)
+    ratio: Plane = along / (across + np.float32(AGREEMENT_FLOOR))
+    return ratio
+
+
+class Flows:
+    """The correspondence of neighboring slices of one stack, computed when asked for, kept while memory lasts.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The slices.
+    variants : int
+        Flows per pair, see `correspond`.
+    memory : RecentlyUsed, optional
+        Where results are kept; shared by whoever asks for flows of the same stack.
+    """
+
+    def __init__(self, stack: SliceStack, variants: int, memory: RecentlyUsed[Any] | None = None) -> None:
+        self.stack = stack
+        self.variants = variants
+        self._memory = memory or RecentlyUsed(CACHE_BYTES)
+
+    def between(self, k: int) -> Correspondence:
+        """Return the correspondence of slices k and k + 1."""
+
+        def compute() -> Correspondence:
+            return correspond(self.stack.image(k), self.stack.image(k + 1), self.variants)
+
+        found: Correspondence = self._memory.get(("flow", k), compute, lambda flow: flow.nbytes)
+        return found

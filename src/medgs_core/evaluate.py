@@ -1,0 +1,121 @@
+"""How well each method predicts slices that were measured but withheld.
+
+A volume comes in; every stride-th slice is kept, the model is fitted to those, and a table of scores goes out.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from medgs_core.classical import METHODS, interpolate_slices
+from medgs_core.config import EvaluateConfig, FitConfig, RenderConfig
+from medgs_core.correspondence import Flows
+from medgs_core.fit import OURS, fit_model
+from medgs_core.metrics import score_slice
+from medgs_core.progress import Progress
+from medgs_core.render import SliceRenderer
+from medgs_core.slices import stack_slices
+from medgs_core.volume import Volume, resolve_axis, robust_window, slice_positions
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How one method did.
+
+    Attributes
+    ----------
+    psnr : mean over held-out slices, in dB
+    ssim : mean over held-out slices
+    seconds : to prepare and predict all of them
+    """
+
+    psnr: float
+    ssim: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of all methods on the same held-out slices.
+
+    Attributes
+    ----------
+    axis : slice axis in the file's order
+    kept, held_out : slices given to the methods, and predicted by them
+    methods : scores by method
+    """
+
+    axis: int
+    kept: tuple[int, ...]
+    held_out: tuple[int, ...]
+    methods: dict[str, MethodScore]
+
+
+def evaluate_volume(
+    volume: Volume,
+    config: FitConfig | None = None,
+    *,
+    stride: int = 2,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Return PSNR and SSIM of the model and of every classical method on slices that none of them saw.
+
+    Slices 0, K, 2K.. are kept, those between are predicted. Values are scaled to [0, 1] by the 0.5 and 99.5 percentiles
+    of the whole volume and clipped, predictions rounded to the stored dtype before; scores are means over slices.
+
+    Parameters
+    ----------
+    volume : Volume
+        At least stride + 1 slices.
+    config : FitConfig, optional
+        How the model is fitted.
+    stride : int
+        K, at least 2.
+    progress : Progress, optional
+        Follows the fit. A cancelled fit is scored as it stands.
+
+    Raises
+    ------
+    ValueError
+        If the stride is below 2 or leaves fewer than two slices.
+    """
+    config = config or FitConfig()
+    stride = EvaluateConfig(stride=stride).stride
+    axis = resolve_axis(volume, config.axis)
+    count = volume.shape3d[axis]
+    kept = tuple(range(0, count, stride))
+    if len(kept) < 2:
+        msg = f"stride must leave at least two of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
+        raise ValueError(msg)
+    held_out = tuple(k for k in range(kept[-1]) if k % stride)
+    window = robust_window(volume.voxels)
+    truth = stack_slices(volume, axis, window)
+    positions = slice_positions(volume, axis)
+    thinned = replace(
+        volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)]
+    )
+    stack = stack_slices(thinned, axis, window)
+
+    def judge(predict: "Predictor") -> MethodScore:
+        begun = time.perf_counter()
+        stored = {k: predict(stack.t_at(float(positions[k]))) for k in held_out}
+        seconds = time.perf_counter() - begun
+        scores = [score_slice(truth.planes[k], stored[k], window.low, window.high) for k in held_out]
+        psnr, ssim = np.mean(scores, axis=0)
+        return MethodScore(float(psnr), float(ssim), seconds)
+
+    methods: dict[str, MethodScore] = {}
+    for method in METHODS:
+        flows = Flows(stack, variants=1)
+
+        def classical(t: float, method=method, flows=flows):
+            return window.to_stored(interpolate_slices(stack, t, method, flows), stack.planes.dtype)
+
+        methods[method] = judge(classical)
+    begun = time.perf_counter()
+    model = fit_model(thinned, config.model_copy(update={"axis": str(axis)}), progress=progress).model
+    fitting = time.perf_counter() - begun
+    rendered = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored)
+    methods[OURS] = replace(rendered, seconds=fitting + rendered.seconds)
+    return Evaluation(axis, kept, held_out, methods)

@@ -1,0 +1,211 @@
+"""What the volume says about the ways to fill a gap, by predicting its own measured slices.
+
+Every inner slice k is predicted from k - 1 and k + 1; from how well linear, cubic, PCHIP and flow do, region by region,
+follow the weights of a blend that is exact at measured slices. A stack comes in, `BlendWeights` and blended slices go out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medgs_core.arrays import Image, Plane, Positions, Stack
+from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
+from medgs_core.correspondence import Correspondence, agreement, carry, correspond
+from medgs_core.slices import SliceStack
+
+INGREDIENTS = ("cubic", "pchip", "flow")
+"""What is weighed against linear, which gets the rest, so that the weights always add to one."""
+
+AGREEMENT_EDGES = (0.5, 0.8, 1.2)
+"""Borders between regions where the flow explains the change well, somewhat, hardly, and not at all."""
+
+PRIOR = (0.0, 0.2, 0.7)
+"""Weights where the stack has no inner slice to learn from: what most volumes with thick slices end at."""
+
+MOST_TRIPLETS = 24
+"""Slices predicted for evidence; more do not move six or twelve weights that share millions of pixels."""
+
+GLOBAL_RIDGE = 1e-3
+REGION_RIDGE = 1e-2
+"""Pull of the stack's weights to the prior, and of a region's to the stack's, relative to the mean information."""
+
+FLOW_DISCOUNT = 0.9
+"""Share of the flow's learned weight that holds in a gap half as wide as the one it was learned on; the rest goes to
+PCHIP. Motion shrinks with the gap, noise that the flow carries does not (docs/method.md has the numbers)."""
+
+
+@dataclass(frozen=True)
+class BlendWeights:
+    """How much each ingredient counts, by region.
+
+    Attributes
+    ----------
+    table : (regions, 3) weights of cubic, PCHIP and flow; linear gets one minus their sum
+    """
+
+    table: np.ndarray
+
+    @staticmethod
+    def prior() -> "BlendWeights":
+        """Return the weights to use without evidence."""
+        return BlendWeights(np.tile(np.array(PRIOR, np.float32), (len(AGREEMENT_EDGES) + 1, 1)))
+
+
+def ingredients(
+    images: Stack, positions: Positions, k: int, z: float, between: Correspondence, judged: int
+) -> tuple[Image, Image, Plane]:
+    """Return linear at z, what the ingredients add to it, and the agreement of the two neighbors.
+
+    Parameters
+    ----------
+    images : (slices, height, width, channels)
+        A few slices around the gap: anything known on them, measured or not.
+    positions : (slices,)
+        Their physical positions.
+    k : int
+        The gap, between images k and k + 1.
+    z : float
+        Position in the gap.
+    between : Correspondence
+        The flow across the gap.
+    judged : int
+        The agreement is judged on the first so many channels.
+
+    Returns
+    -------
+    linear : (height, width, channels)
+    added : (3, height, width, channels), as (height, width, 3 * channels)
+        Cubic, PCHIP and flow, each minus linear.
+    ratio : (height, width)
+        See `correspondence.agreement`.
+    """
+    alpha = np.float32((z - positions[k]) / (positions[k + 1] - positions[k]))
+    first, second = images[k], images[k + 1]
+    linear = (1 - alpha) * first + alpha * second
+    carried, mismatch = carry(first, second, between, float(alpha), judged)
+    cubic = interpolate_cubic(images, positions, z)
+    pchip = interpolate_pchip(images, positions, k, z)
+    added = np.concatenate([cubic - linear, pchip - linear, carried - linear], axis=2)
+    return linear, added, agreement(first[..., :judged], second[..., :judged], mismatch)
+
+
+def regions(ratio: Plane) -> np.ndarray:
+    """Return the row of the weight table that each pixel takes."""
+    return np.digitize(ratio, AGREEMENT_EDGES)
+
+
+def blend(
+    images: Stack,
+    positions: Positions,
+    k: int,
+    z: float,
+    between: Correspondence,
+    weights: BlendWeights,
+    judged: int,
+) -> Image:
+    """Return the weighted interpolant at position z; parameters as in `ingredients`.
+
+    At the position of image k or k + 1 it is that image, whatever the weights.
+    """
+    linear, added, ratio = ingredients(images, positions, k, z, between, judged)
+    parts = added.reshape(*linear.shape[:2], len(INGREDIENTS), linear.shape[2])
+    per_pixel = weights.table[regions(ratio)]  # (height, width, 3)
+    result: Image = linear + np.einsum("hwm,hwmc->hwc", per_pixel, parts, dtype=np.float32)
+    return result
+
+
+def neighborhood(count: int, k: int) -> tuple[list[int], int]:
+    """Return the slices that gap k looks at, and the index of k among them."""
+    first = max(0, k + 1 - SPLINE_REACH)
+    return list(range(first, min(count, k + 1 + SPLINE_REACH))), k - first
+
+
+def triplet_slices(count: int) -> list[int]:
+    """Return the inner slices to predict: all, or evenly spread ones where there are many."""
+    inner = count - 2
+    picked = np.linspace(1, count - 2, min(inner, MOST_TRIPLETS)) if inner > 0 else np.empty(0)
+    return sorted({round(k) for k in picked})
+
+
+def predict_without(stack: SliceStack, k: int, variants: int) -> tuple[Image, Image, Plane]:
+    """Return the `ingredients` for measured slice k, made from the other slices only."""
+    others = [j for j in neighborhood(len(stack), k)[0] if j != k]
+    gap = others.index(k - 1)
+    images = np.stack([stack.image(j) for j in others])
+    between = correspond(images[gap], images[gap + 1], variants)
+    positions = stack.positions[others]
+    return ingredients(images, positions, gap, float(stack.positions[k]), between, stack.channels)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one predicted slice says: normal equations of the weights, per region.
+
+    Attributes
+    ----------
+    k : int
+        The slice.
+    gram : (regions, 3, 3) inner products of the ingredients
+    moment : (regions, 3) inner products of the ingredients with what linear misses
+    """
+
+    k: int
+    gram: np.ndarray
+    moment: np.ndarray
+
+
+def gather_evidence(stack: SliceStack, variants: int) -> list[Evidence]:
+    """Return the evidence of evenly spread inner slices; empty for stacks of fewer than three slices.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The measured slices.
+    variants : int
+        Flows per pair of slices.
+    """
+    return [_judge_slice(stack, k, variants) for k in triplet_slices(len(stack))]
+
+
+def _judge_slice(stack: SliceStack, k: int, variants: int) -> Evidence:
+    count, kinds = len(AGREEMENT_EDGES) + 1, len(INGREDIENTS)
+    linear, added, ratio = predict_without(stack, k, variants)
+    parts = added.reshape(-1, kinds, linear.shape[2])
+    missing = (stack.image(k) - linear).reshape(-1, linear.shape[2])
+    region = regions(ratio).ravel()
+    gram, moment = np.zeros((count, kinds, kinds)), np.zeros((count, kinds))
+    for row in range(count):
+        inside = region == row
+        x = parts[inside].swapaxes(1, 2).reshape(-1, kinds).astype(np.float64)
+        gram[row] = x.T @ x
+        moment[row] = x.T @ missing[inside].ravel()
+    return Evidence(k, gram, moment)
+
+
+def solve_blend(evidence: list[Evidence]) -> BlendWeights:
+    """Return the weights that predict the slices of the evidence best, in the mean square.
+
+    Least squares in each region of agreement, drawn to the weights of the whole stack, these to the prior; without
+    evidence, or where nothing changes along the axis, the prior.
+    """
+    kinds = len(INGREDIENTS)
+    if not evidence:
+        return BlendWeights.prior()
+    gram = np.sum([one.gram for one in evidence], axis=0)
+    moment = np.sum([one.moment for one in evidence], axis=0)
+    information = float(np.trace(gram.sum(axis=0))) / kinds
+    if information <= 0.0:
+        return BlendWeights.prior()
+    pull = GLOBAL_RIDGE * information * np.eye(kinds)
+    overall = np.linalg.solve(gram.sum(axis=0) + pull, moment.sum(axis=0) + pull @ np.array(PRIOR))
+    pull = REGION_RIDGE * information / len(gram) * np.eye(kinds)
+    table = np.array([np.linalg.solve(g + pull, m + pull @ overall) for g, m in zip(gram, moment, strict=True)])
+    withheld = (1.0 - FLOW_DISCOUNT) * table[:, 2]
+    table[:, 2] -= withheld
+    table[:, 1] += withheld
+    return BlendWeights(table.astype(np.float32))
+
+
+def learn_blend(stack: SliceStack, variants: int) -> BlendWeights:
+    """Return the weights with which the stack predicts its own inner slices best; parameters as `gather_evidence`."""
+    return solve_blend(gather_evidence(stack, variants))

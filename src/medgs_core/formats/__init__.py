@@ -1,0 +1,149 @@
+"""*formats*: volumes in files; nothing outside this package knows a file layout.
+
+In: a path, whose ending names the format. Out: a `Volume` with voxels as stored, or a complete file.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from medgs_core.formats import _nifti, _tiff
+from medgs_core.formats.atomic import check_writable, replaced_file
+from medgs_core.volume import Volume, is_regular
+
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+OME_ENDINGS = (".ome.tif", ".ome.tiff")
+TIFF_ENDINGS = (".tif", ".tiff")
+VOLUME_ENDINGS = NIFTI_ENDINGS + OME_ENDINGS + TIFF_ENDINGS
+
+DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
+DICOM_REMEDY = "convert the series to NIfTI first, for instance with dcm2niix"
+DICOM_MAGIC_OFFSET, DICOM_MAGIC = 128, b"DICM"
+
+__all__ = ["check_volume_output", "check_writable", "read_volume", "replaced_file", "write_volume"]
+
+
+def read_volume(
+    path: str | os.PathLike[str],
+    *,
+    volume: int | None = None,
+    voxel_size: Sequence[float] | None = None,
+    positions: Sequence[float] | None = None,
+) -> Volume:
+    """Return the volume in a NIfTI, TIFF or OME-TIFF file, its voxels exactly as stored.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff.
+    volume : int, optional
+        Which volume of a series to take, from 0; needed if there are several.
+    voxel_size : sequence of 3 floats, optional
+        Z, Y, X spacing of a TIFF, instead of what its metadata say.
+    positions : sequence of floats, optional
+        Increasing positions of the slices in the file's unit, where their gaps are irregular.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, not a volume, or in need of one of the arguments.
+    """
+    source = Path(path)
+    _check_input(source)
+    name = source.name.lower()
+    if name.endswith(NIFTI_ENDINGS):
+        if voxel_size is not None:
+            raise ValueError(
+                f"A voxel size can be given for TIFF files only, got {tuple(voxel_size)} for '{source}'; "
+                "correct the spacing in the NIfTI header instead."
+            )
+        found = _nifti.read(source, volume)
+    elif name.endswith(TIFF_ENDINGS):
+        found = _tiff.read(source, volume, voxel_size)
+    else:
+        raise ValueError(
+            f"The input must end in {_listed(VOLUME_ENDINGS)}, got '{source}'; convert it to one of these."
+        )
+    if positions is None:
+        return found
+    return replace(found, positions=np.asarray(positions, dtype=np.float64))
+
+
+def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
+    """Write the volume to a NIfTI, TIFF or OME-TIFF file; an older file is replaced only by a complete one.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown, the format cannot hold the volume, or the file cannot be written.
+    """
+    target = Path(path)
+    _check_ending(target)
+    if volume.positions is not None and not is_regular(volume.positions):
+        gaps = np.diff(volume.positions)
+        raise ValueError(
+            f"The slices in '{target}' must be evenly spaced, got gaps from {gaps.min():g} to {gaps.max():g} "
+            f"{volume.unit}; render with --spacing instead."
+        )
+    name = target.name.lower()
+    with replaced_file(target) as file:
+        if name.endswith(NIFTI_ENDINGS):
+            _nifti.write(volume, file, compressed=name.endswith(".gz"))
+        else:
+            _tiff.write(volume, file, as_ome=name.endswith(OME_ENDINGS))
+
+
+def check_volume_output(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that `write_volume` could not write, before long work is done for it.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown or the folder takes no file.
+    """
+    _check_ending(Path(path))
+    check_writable(path)
+
+
+def _check_ending(target: Path) -> None:
+    if not target.name.lower().endswith(VOLUME_ENDINGS):
+        raise ValueError(
+            f"The output must end in {_listed(VOLUME_ENDINGS)}, got '{target}'; change its ending."
+        )
+
+
+def _check_input(source: Path) -> None:
+    if not source.exists():
+        raise ValueError(f"The input must be an existing file, got '{source}'; check the path.")
+    if source.is_dir():
+        if any(_is_dicom(entry) for entry in source.iterdir() if entry.is_file()):
+            raise ValueError(f"The input must be one file, got the DICOM folder '{source}'; {DICOM_REMEDY}.")
+        raise ValueError(f"The input must be a file, got the folder '{source}'; name a file inside it.")
+    try:
+        if source.stat().st_size == 0:
+            raise ValueError(
+                f"The input must hold a volume, got the empty file '{source}'; copy or export it again."
+            )
+        if _is_dicom(source):
+            raise ValueError(
+                f"The input must be NIfTI or TIFF, got the DICOM file '{source}'; {DICOM_REMEDY}."
+            )
+    except OSError as error:
+        raise ValueError(
+            f"The input must be readable, got '{source}' ({error.strerror}); change its permissions."
+        ) from error
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.name.lower().endswith(DICOM_ENDINGS):
+        return True
+    with path.open("rb") as file:
+        file.seek(DICOM_MAGIC_OFFSET)
+        return file.read(len(DICOM_MAGIC)) == DICOM_MAGIC
+
+
+def _listed(endings: tuple[str, ...]) -> str:
+    return ", ".join(endings[:-1]) + " or " + endings[-1]

@@ -1,0 +1,244 @@
+"""The facts in a `.medgs` file: everything of a fitted model that is not an array of numbers.
+
+A volume comes in, its geometry goes out as JSON types, and back. Free of torch, so that a header is read at
+once.
+"""
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+
+from medgs_core.arrays import Affine, Voxels
+from medgs_core.formats.container import FileKind, Part, open_container, parse_header
+from medgs_core.formats.packing import memory_order
+from medgs_core.volume import NiftiOrientation, Volume
+
+MODEL_ENDING = ".medgs"
+
+MODEL = FileKind(
+    format="medgs model",
+    version=1,
+    noun="model",
+    origin="name a file that medgs fit wrote",
+    remedy="copy it again or repeat the fit",
+)
+
+MOST_ABSENT_VOXELS = 2**36
+"""Voxels that a model without them may claim, 4096 in each direction: the claim costs no memory, but looking
+at it costs time. Voxels that are there vouch for their own number."""
+
+MOST_DRIFT_DEGREE = 3
+"""Of the polynomial path that a Gaussian takes across slices."""
+
+Row = tuple[float, float, float, float]
+Matrix = tuple[Row, Row, Row, Row]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+VoxelType = Literal[
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
+]
+
+
+class OrientationFacts(Part):
+    """The fields of `NiftiOrientation`."""
+
+    sform: Matrix | None
+    sform_code: int
+    qform: Matrix | None
+    qform_code: int
+    time_unit: str
+
+
+class GeometryFacts(Part):
+    """The fields of `Volume` besides its voxels."""
+
+    affine: Matrix
+    unit: str
+    slope: float
+    intercept: float
+    positions: tuple[float, ...] | None
+    orientation: OrientationFacts | None
+
+
+class VoxelFacts(Part):
+    """What must be known to unpack the voxels, and their hash; without it they are not in the file."""
+
+    shape: Annotated[tuple[PositiveInt, ...], Field(min_length=3, max_length=4)]
+    dtype: VoxelType
+    order: tuple[int, ...]
+    content_sha256: Digest | None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if sorted(self.order) != list(range(len(self.shape))):
+            raise ValueError("the memory order must name each axis once")
+        if self.content_sha256 is None and math.prod(self.shape) > MOST_ABSENT_VOXELS:
+            raise ValueError(f"a model without voxels may stand for {MOST_ABSENT_VOXELS} of them at most")
+        return self
+
+
+class WindowFacts(Part):
+    """The fields of `IntensityWindow`."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _is_open(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+class DetailFacts(Part):
+    """The fields of `DetailStrength`."""
+
+    blend: tuple[tuple[float, float, float], ...]
+    trust: Share
+    smoothing: Share
+
+
+class GaussianFacts(Part):
+    """Sizes of the parameter tensors."""
+
+    count: Annotated[int, Field(ge=0)]
+    degree: Annotated[int, Field(ge=0, le=MOST_DRIFT_DEGREE)]
+    channels: PositiveInt
+
+
+class ModelHeader(Part):
+    """Everything in a model file that is not a tensor."""
+
+    format: Literal["medgs model"]
+    version: Annotated[int, Field(ge=1)]
+    compositing: Literal["sum", "alpha"]
+    axis: Annotated[int, Field(ge=0, le=2)]
+    geometry: GeometryFacts
+    voxels: VoxelFacts
+    window: WindowFacts
+    detail: DetailFacts
+    flow_variants: PositiveInt
+    gaussians: GaussianFacts
+    scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
+    provenance: dict[str, Any]
+    sha256: Digest
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the measured voxels are in the file."""
+        return self.voxels.content_sha256 is not None
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a model file says about itself, without loading its tensors or torch.
+
+    Returns
+    -------
+    dict
+        JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
+        content_sha256), window, detail, flow_variants, gaussians (count, degree, channels), scores, provenance,
+        sha256 (the `model_hash`), has_source.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no model, too new, cut short or inconsistent.
+    """
+    check_model_name(path)
+    with open_container(path, MODEL) as container:
+        header = parse_header(container.header, ModelHeader)
+    return {**header.model_dump(), "has_source": header.has_source}
+
+
+def check_model_name(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that does not look like a model's.
+
+    Raises
+    ------
+    ValueError
+        If it does not end in .medgs.
+    """
+    if not Path(path).name.lower().endswith(MODEL_ENDING):
+        raise ValueError(f"The name of a model must end in {MODEL_ENDING}, got '{path}'; change its ending.")
+
+
+def geometry_facts(volume: Volume) -> GeometryFacts:
+    """Return the place of a volume in the world."""
+    known = volume.orientation
+    return GeometryFacts(
+        affine=_matrix(volume.affine),
+        unit=volume.unit,
+        slope=float(volume.slope),
+        intercept=float(volume.intercept),
+        positions=None if volume.positions is None else tuple(volume.positions.tolist()),
+        orientation=None
+        if known is None
+        else OrientationFacts(
+            sform=None if known.sform is None else _matrix(known.sform),
+            sform_code=int(known.sform_code),
+            qform=None if known.qform is None else _matrix(known.qform),
+            qform_code=int(known.qform_code),
+            time_unit=known.time_unit,
+        ),
+    )
+
+
+def voxel_facts(voxels: Voxels, content_sha256: str | None) -> VoxelFacts:
+    """Return shape, type and memory order of voxels.
+
+    Raises
+    ------
+    ValueError
+        If a model cannot hold their type.
+    """
+    name = voxels.dtype.name
+    if name not in get_args(VoxelType):
+        raise ValueError(
+            f"The voxels of a model must be of type {', '.join(get_args(VoxelType)[:-1])} or "
+            f"{get_args(VoxelType)[-1]}, got {name}; convert the volume before fitting."
+        )
+    return VoxelFacts.model_validate(
+        {
+            "shape": voxels.shape,
+            "dtype": name,
+            "order": memory_order(voxels),
+            "content_sha256": content_sha256,
+        }
+    )
+
+
+def volume_from(geometry: GeometryFacts, voxels: Voxels) -> Volume:
+    """Return voxels at the place that the facts name.
+
+    Raises
+    ------
+    ValueError
+        If `Volume` refuses them.
+    """
+    known = geometry.orientation
+    return Volume(
+        voxels=voxels,
+        affine=np.array(geometry.affine),
+        unit=geometry.unit,
+        slope=geometry.slope,
+        intercept=geometry.intercept,
+        positions=None if geometry.positions is None else np.array(geometry.positions, np.float64),
+        orientation=None
+        if known is None
+        else NiftiOrientation(
+            sform=None if known.sform is None else np.array(known.sform),
+            sform_code=known.sform_code,
+            qform=None if known.qform is None else np.array(known.qform),
+            qform_code=known.qform_code,
+            time_unit=known.time_unit,
+        ),
+    )
+
+
+def _matrix(affine: Affine) -> Matrix:
+    first, second, third, fourth = ((float(a), float(b), float(c), float(d)) for a, b, c, d in affine)
+    return first, second, third, fourth

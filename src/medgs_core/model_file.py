@@ -1,0 +1,314 @@
+"""*model_file*: a fitted model, or an unfinished fit, in one file.
+
+A model comes in, a `.medgs` file goes out, and back: a safetensors file with the Gaussians' parameters, the
+measured voxels losslessly compressed, and a JSON header. The same container keeps a fit to be resumed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError
+
+from medgs_core.arrays import Voxels
+from medgs_core.correspondence import SMOOTHNESS
+from medgs_core.evidence import AGREEMENT_EDGES
+from medgs_core.formats.atomic import check_writable
+from medgs_core.formats.container import (
+    STREAM,
+    Container,
+    FileKind,
+    Parameters,
+    Part,
+    broken_rule,
+    open_container,
+    parse_header,
+    write_container,
+)
+from medgs_core.formats.model_header import (
+    MODEL,
+    DetailFacts,
+    Digest,
+    GaussianFacts,
+    ModelHeader,
+    VoxelFacts,
+    WindowFacts,
+    check_model_name,
+    geometry_facts,
+    read_header,
+    volume_from,
+    voxel_facts,
+)
+from medgs_core.formats.packing import pack_voxels, unpack_voxels
+from medgs_core.model import DetailStrength, FitCheckpoint, FittedModel, FoldedGaussians
+from medgs_core.volume import IntensityWindow, content_hash, slice_positions
+
+__all__ = [
+    "check_model_output",
+    "load_checkpoint",
+    "load_model",
+    "model_hash",
+    "read_header",
+    "save_checkpoint",
+    "save_model",
+]
+
+CHECKPOINT = FileKind(
+    format="medgs fit state",
+    version=1,
+    noun="state of a fit",
+    origin="fit without --resume",
+    remedy="fit without --resume",
+)
+
+NO_HASH = "0" * 64
+"""Stands where the hash will be, while the rest of the header is hashed."""
+
+UNHASHED: dict[str, bool | set[str]] = {
+    "format": True,
+    "version": True,
+    "scores": True,
+    "provenance": True,
+    "sha256": True,
+    "voxels": {"order"},
+}
+"""Facts that no rendered voxel depends on."""
+
+
+class CheckpointHeader(Part):
+    """Everything in the state of a fit that is not a tensor."""
+
+    format: Literal["medgs fit state"]
+    version: Annotated[int, Field(ge=1)]
+    facts: dict[str, Any]
+    sha256: Digest
+
+
+def save_model(model: FittedModel, path: str | os.PathLike[str], *, source: bool = True) -> None:
+    """Write a model to a `.medgs` file; an older file is replaced only by a complete one.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Tensors on any device.
+    path : path
+        Ends in .medgs.
+    source : bool
+        Whether the measured voxels go into the file. Without them it is small and tells nothing but what the
+        Gaussians know, and measured slices no longer come back exactly.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be written, or the model is of a kind that could not be loaded again.
+    """
+    check_model_name(path)
+    kept = model if source else replace(model, has_source=False)
+    header, tensors = _describe(kept)
+    stream = pack_voxels(kept.volume.voxels, header.voxels.order) if kept.has_source else None
+    write_container(path, header, tensors, stream)
+
+
+def load_model(path: str | os.PathLike[str]) -> FittedModel:
+    """Return the model in a `.medgs` file, on the CPU.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .medgs. What stands in the file is checked and never executed.
+
+    Returns
+    -------
+    FittedModel
+        Equal to what was saved. Without source its voxels are zeros, read-only, that take no memory.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no model, too new, cut short, damaged or inconsistent.
+    """
+    check_model_name(path)
+    with open_container(path, MODEL) as container:
+        header = parse_header(container.header, ModelHeader)
+        tensors = _read_tensors(container, header)
+        _check_consistent(header, tensors)
+        if _digest(_rendering_facts(header), tensors) != header.sha256:
+            raise ValueError("the parameters are not those that were saved")
+        volume = volume_from(header.geometry, _read_voxels(container, header.voxels))
+        slice_positions(volume, header.axis)  # refuses positions of another axis
+    return FittedModel(
+        gaussians=FoldedGaussians(**{name: torch.from_numpy(array) for name, array in tensors.items()}),
+        compositing=header.compositing,
+        volume=volume,
+        axis=header.axis,
+        window=IntensityWindow(header.window.low, header.window.high),
+        detail=DetailStrength(header.detail.blend, header.detail.trust, header.detail.smoothing),
+        flow_variants=header.flow_variants,
+        has_source=header.has_source,
+        scores=header.scores,
+        provenance=header.provenance,
+    )
+
+
+def model_hash(model: FittedModel) -> str:
+    """Return the SHA-256, in hexadecimal, of all that rendered slices depend on; it survives saving."""
+    return _describe(model)[0].sha256
+
+
+def check_model_output(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that `save_model` could not write, before long work is done for it.
+
+    Raises
+    ------
+    ValueError
+        If the ending is another one or the folder takes no file.
+    """
+    check_model_name(path)
+    check_writable(path)
+
+
+def save_checkpoint(checkpoint: FitCheckpoint, path: str | os.PathLike[str]) -> None:
+    """Write the state of an unfinished fit; an older file is replaced only by a complete one.
+
+    Parameters
+    ----------
+    checkpoint : FitCheckpoint
+        Tensors on any device.
+    path : path
+        Where it goes.
+
+    Raises
+    ------
+    ValueError
+        If the path cannot be written.
+    """
+    tensors = {name: _array(tensor) for name, tensor in checkpoint.tensors.items()}
+    facts = dict(checkpoint.facts)
+    digest = _digest(facts, tensors)
+    write_container(
+        path, CheckpointHeader(format="medgs fit state", version=1, facts=facts, sha256=digest), tensors
+    )
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> FitCheckpoint:
+    """Return the state of an unfinished fit, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no such state, too new, cut short or damaged.
+    """
+    with open_container(path, CHECKPOINT) as container:
+        header = parse_header(container.header, CheckpointHeader)
+        tensors = {name: container.floats(name) for name in container.names()}
+        if _digest(header.facts, tensors) != header.sha256:
+            raise ValueError("the numbers are not those that were saved")
+    return FitCheckpoint(
+        {name: torch.from_numpy(array) for name, array in tensors.items()},
+        header.facts,
+    )
+
+
+def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
+    """Return header and tensors of a model, checked as they will be when they are loaded."""
+    tensors = {name: _array(tensor) for name, tensor in model.gaussians.named()}
+    voxels = voxel_facts(model.volume.voxels, content_hash(model.volume) if model.has_source else None)
+    window, detail = model.window, model.detail
+    blend = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in detail.blend)
+    try:
+        header = ModelHeader(
+            format="medgs model",
+            version=MODEL.version,
+            compositing=model.compositing,
+            axis=model.axis,
+            geometry=geometry_facts(model.volume),
+            voxels=voxels,
+            window=WindowFacts(low=float(window.low), high=float(window.high)),
+            detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
+            flow_variants=model.flow_variants,
+            gaussians=GaussianFacts(
+                count=len(model.gaussians),
+                degree=model.gaussians.drift.shape[1],
+                channels=model.gaussians.intensity.shape[1],
+            ),
+            scores={name: float(score) for name, score in model.scores.items()},
+            provenance=dict(model.provenance),
+            sha256=NO_HASH,
+        )
+        _check_consistent(header, tensors)
+    except ValueError as error:
+        reason = broken_rule(error) if isinstance(error, ValidationError) else str(error)
+        raise ValueError(
+            f"A model must be consistent to be saved, got one in which {reason}; fit it again."
+        ) from error
+    return header.model_copy(update={"sha256": _digest(_rendering_facts(header), tensors)}), tensors
+
+
+def _rendering_facts(header: ModelHeader) -> Mapping[str, Any]:
+    return header.model_dump(exclude=UNHASHED)
+
+
+def _digest(facts: Mapping[str, Any], tensors: Mapping[str, Parameters]) -> str:
+    """Return the SHA-256 of facts and tensors, in an order that does not depend on theirs."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].shape}".encode())
+        digest.update(tensors[name].astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _array(tensor: torch.Tensor) -> Parameters:
+    return np.asarray(tensor.detach().cpu().numpy(), np.float32)
+
+
+def _shapes(header: ModelHeader) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter, in the order of the fields of `FoldedGaussians`."""
+    count = header.gaussians.count
+    inner = {
+        "position": (2,),
+        "drift": (header.gaussians.degree, 2),
+        "log_scale": (2,),
+        "intensity": (header.gaussians.channels,),
+    }
+    return {parameter.name: (count, *inner.get(parameter.name, ())) for parameter in fields(FoldedGaussians)}
+
+
+def _read_tensors(container: Container, header: ModelHeader) -> dict[str, Parameters]:
+    names = list(_shapes(header))
+    expected = {*names, STREAM} if header.has_source else set(names)
+    if container.names() != expected:
+        different = ", ".join(sorted(container.names() ^ expected))
+        raise ValueError(f"the tensors are not those of its header: {different}")
+    return {name: container.floats(name) for name in names}
+
+
+def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) -> None:
+    for name, shape in _shapes(header).items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"{name} has shape {tensors[name].shape} instead of {shape}")
+        if not np.isfinite(tensors[name]).all():
+            raise ValueError(f"{name} has values that are NaN or infinite")
+    shape = header.voxels.shape
+    channels = shape[3] if len(shape) > 3 else 1
+    if header.gaussians.channels != channels:
+        raise ValueError(f"the Gaussians have {header.gaussians.channels} channels and the voxels {channels}")
+    if header.flow_variants > len(SMOOTHNESS):
+        raise ValueError(
+            f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most"
+        )
+    regions = len(AGREEMENT_EDGES) + 1
+    if len(header.detail.blend) != regions:
+        raise ValueError(f"the detail has {len(header.detail.blend)} regions instead of {regions}")
+
+
+def _read_voxels(container: Container, facts: VoxelFacts) -> Voxels:
+    dtype = np.dtype(facts.dtype)
+    if facts.content_sha256 is None:
+        return np.broadcast_to(np.zeros((), dtype), facts.shape)
+    parts, length = container.stream()
+    return unpack_voxels(parts, length, facts.shape, dtype, facts.order)

@@ -1,0 +1,292 @@
+"""A fitted model comes in; a slice, a volume, or a volume that renders on access goes out.
+
+Measured slices are copied, never computed; between them the Gaussians speak, with the detail they left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from medgs_core.arrays import Image, Positions, Voxels
+from medgs_core.config import RenderConfig
+from medgs_core.correspondence import Flows
+from medgs_core.detail import FULL, add_detail
+from medgs_core.fold import fold_model
+from medgs_core.model import Compositing, DetailStrength, FittedModel, FoldedGaussians
+from medgs_core.rasterize import choose_device, rasterize_splats
+from medgs_core.slices import SliceStack, stack_slices
+from medgs_core.tensors import RenderedFeatures
+from medgs_core.volume import Volume, is_regular, resample_axis
+
+LEAST_WEIGHT = 1e-6
+"""Floor of the denominator: a pixel that no Gaussian reaches becomes 0, not NaN."""
+
+ON_SLICE = 1e-6
+"""Slice coordinates this close to a measured slice are that slice."""
+
+
+def render_gaussians(
+    gaussians: FoldedGaussians, t: float, height: int, width: int, compositing: Compositing
+) -> RenderedFeatures:
+    """Return what the Gaussians alone show at slice coordinate t; differentiable in every parameter.
+
+    F(x) = sum_i W_i f_i / max(sum_i W_i, 1e-6), a weighted mean, so flat regions are flat and no background shows.
+
+    Parameters
+    ----------
+    gaussians : FoldedGaussians
+        Any device.
+    t : float
+        Slice coordinate.
+    height, width : int
+        Size in pixels.
+    compositing : {'sum', 'alpha'}
+        The rule that gives the weights W.
+
+    Returns
+    -------
+    (height, width, channels)
+        Unit intensities.
+    """
+    weighted, weight = rasterize_splats(fold_model(gaussians, t), height, width, compositing)
+    return weighted / weight.clamp_min(LEAST_WEIGHT)[..., None]
+
+
+class SliceRenderer:
+    """Renders slices of one model under fixed options; safe to use from several threads.
+
+    Parameters
+    ----------
+    model : FittedModel
+        What to render.
+    config : RenderConfig
+        Only detail, denoise and device are looked at.
+    """
+
+    def __init__(self, model: FittedModel, config: RenderConfig) -> None:
+        self.model = model
+        self.config = config
+        self.stack: SliceStack = stack_slices(model.volume, model.axis, model.window)
+        self._flows = Flows(self.stack, model.flow_variants, model.memory)
+        self._device = choose_device(config.device)
+        self._gaussians = model.gaussians.to(self._device)
+        self._strength = self._chosen_strength()
+
+    def _chosen_strength(self) -> DetailStrength | None:
+        if not self.model.has_source or self.config.detail == "off" or len(self.stack) < 2:
+            return None
+        learned = self.model.detail
+        return learned if self.config.detail == "auto" else DetailStrength(learned.blend, *FULL)
+
+    def estimate(self, t: float) -> Image:
+        """Return what the Gaussians alone show at t: (height, width, channels) in unit intensities."""
+
+        def compute() -> Image:
+            with torch.no_grad():
+                shown = render_gaussians(
+                    self._gaussians, t, self.stack.height, self.stack.width, self.model.compositing
+                )
+            return np.ascontiguousarray(shown.cpu().numpy())
+
+        if t != round(t):
+            return compute()
+        # the renderings of measured slices serve all slices around them
+        image: Image = self.model.memory.get(("estimate", round(t)), compute, lambda image: image.nbytes)
+        return image
+
+    def image(self, t: float) -> Image:
+        """Return the slice at t in unit intensities: (height, width, channels)."""
+        if self._strength is None or (self.config.denoise and is_measured(t)):
+            return self.estimate(t)
+        return add_detail(self.stack, self._flows, self.estimate, self._strength, t)
+
+    def stored(self, t: float) -> Voxels:
+        """Return the slice at t in stored values: (height, width, channels), the volume's dtype.
+
+        A measured slice is copied unless the options ask for the Gaussians' estimate.
+        """
+        if is_measured(t) and self.model.has_source and not self.config.denoise:
+            return self.stack.planes[round(t)]
+        return self.model.window.to_stored(self.image(t), self.stack.planes.dtype)
+
+    def check_coordinate(self, t: float) -> None:
+        """Refuse a coordinate outside the stack.
+
+        Raises
+        ------
+        ValueError
+            If t is not between the first and the last slice.
+        """
+        last = len(self.stack) - 1
+        if not -ON_SLICE <= t <= last + ON_SLICE:
+            msg = f"positions must lie between the first and the last slice (t from 0 to {last}), got {t:g}; choose t in it"
+            raise ValueError(msg)
+
+
+def is_measured(t: float) -> bool:
+    """Return whether slice coordinate t is that of a measured slice."""
+    return abs(t - round(t)) < ON_SLICE
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Where the slices of an output volume lie.
+
+    Attributes
+    ----------
+    coordinates : (slices,) slice coordinates t
+    start, step : first slice and distance in slices of the affine, where the output is regular
+    positions : (slices,) physical positions, where it is not; else None
+    """
+
+    coordinates: Positions
+    start: float
+    step: float
+    positions: Positions | None
+
+
+def sample_slices(model: FittedModel, config: RenderConfig) -> Sampling:
+    """Return where the output's slices lie: by factor, spacing, isotropic or positions; factor 1 by default.
+
+    Raises
+    ------
+    ValueError
+        If positions leave the stack or do not increase.
+    """
+    stack = stack_slices(model.volume, model.axis, model.window)
+    last = len(stack) - 1
+    origin, end = float(stack.positions[0]), float(stack.positions[-1])
+    slice_step = model.volume.spacing[model.axis]
+    if config.spacing is not None or config.isotropic:
+        spacing = config.spacing or _isotropic_spacing(model, stack)
+        # a hair more than the length, so that rounding does not drop the last slice
+        z = origin + spacing * np.arange(int((end - origin) / spacing * (1 + ON_SLICE)) + 1)
+        coordinates = np.array([stack.t_at(value) for value in z])
+        return Sampling(coordinates, 0.0, spacing / slice_step, None)
+    if config.positions is not None:
+        coordinates = np.array(config.positions, dtype=np.float64)
+        _check_coordinates(coordinates, last)
+    else:
+        factor = config.factor or 1
+        coordinates = np.arange(last * factor + 1) / factor
+    z = np.array([stack.z_at(t) for t in coordinates])
+    if not is_regular(z):
+        return Sampling(coordinates, 0.0, 1.0, z)
+    step = (z[-1] - z[0]) / (len(z) - 1) if len(z) > 1 else slice_step
+    return Sampling(coordinates, (float(z[0]) - origin) / slice_step, float(step) / slice_step, None)
+
+
+def _isotropic_spacing(model: FittedModel, stack: SliceStack) -> float:
+    """Return the finest in-plane spacing, or the finest gap between slices where that is finer."""
+    in_plane = [spacing for axis, spacing in enumerate(model.volume.spacing) if axis != model.axis]
+    return float(min(*in_plane, *np.diff(stack.positions)))
+
+
+def _check_coordinates(coordinates: Positions, last: int) -> None:
+    outside = (coordinates < -ON_SLICE) | (coordinates > last + ON_SLICE) | ~np.isfinite(coordinates)
+    if outside.any():
+        msg = (
+            f"positions must lie between the first and the last slice (t from 0 to {last}), got "
+            f"{coordinates[outside][0]:g}; choose t in that range"
+        )
+        raise ValueError(msg)
+    falling = np.diff(coordinates) <= 0
+    if falling.any():
+        first = int(np.argmax(falling))
+        msg = (
+            f"positions must increase, got {coordinates[first]:g} before {coordinates[first + 1]:g}; "
+            "sort them and leave out doubles"
+        )
+        raise ValueError(msg)
+
+
+def settle_options(config: RenderConfig | None, options: dict[str, Any]) -> RenderConfig:
+    """Return the config with single settings over it, checked."""
+    return RenderConfig(**{**(config.model_dump() if config else {}), **options})
+
+
+def render_slice(model: FittedModel, t: float, config: RenderConfig | None = None, **options: Any) -> Voxels:
+    """Return one slice at coordinate t, in stored values.
+
+    Parameters
+    ----------
+    model : FittedModel
+        What to render.
+    t : float
+        Slice coordinate in [0, slices - 1]; 12.5 lies half-way between slices 12 and 13.
+    config : RenderConfig, optional
+        Detail, denoise, device.
+    **options
+        Single settings of `RenderConfig`, instead of a config or over it.
+
+    Returns
+    -------
+    (height, width) or (height, width, channels)
+        The volume's dtype and the order of its axes without the slice axis; measured slices are exact.
+
+    Raises
+    ------
+    ValueError
+        If t lies outside the stack or an option breaks its rule.
+    """
+    renderer = SliceRenderer(model, settle_options(config, options))
+    renderer.check_coordinate(t)
+    plane = renderer.stored(t)
+    return np.array(plane if model.volume.voxels.ndim == 4 else plane[..., 0])
+
+
+def render_volume(
+    model: FittedModel,
+    config: RenderConfig | None = None,
+    *,
+    report: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Volume:
+    """Return the volume at the wanted slice positions.
+
+    Parameters
+    ----------
+    model : FittedModel
+        What to render.
+    config : RenderConfig, optional
+        Sampling, detail, denoise, device; the measured slices alone by default.
+    report : Callable, optional
+        Called with (slices done, slices in all) after each slice.
+    **options
+        Single settings of `RenderConfig`, instead of a config or over it: `render_volume(model, factor=4)`.
+
+    Returns
+    -------
+    Volume
+        Dtype, axis order, unit and intensity scale of the input; only the slice column of its affine differs.
+
+    Raises
+    ------
+    ValueError
+        If an option breaks its rule or positions leave the stack.
+
+    Examples
+    --------
+    >>> dense = render_volume(model, factor=4)  # doctest: +SKIP
+    """
+    config = settle_options(config, options)
+    sampling = sample_slices(model, config)
+    renderer = SliceRenderer(model, config)
+    count = len(sampling.coordinates)
+    planes = np.empty((count, *renderer.stack.planes.shape[1:]), renderer.stack.planes.dtype)
+    for i, t in enumerate(sampling.coordinates):
+        planes[i] = renderer.stored(float(t))
+        if report:
+            report(i + 1, count)
+    voxels = planes if model.volume.voxels.ndim == 4 else planes[..., 0]
+    return resample_axis(
+        model.volume,
+        model.axis,
+        np.moveaxis(voxels, 0, model.axis),
+        start=sampling.start,
+        step=sampling.step,
+        positions=sampling.positions,
+    )

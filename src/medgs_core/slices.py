@@ -1,0 +1,98 @@
+"""`SliceStack`: a volume as ordered 2-D slices at known positions.
+
+A volume and its slice axis come in; unit-intensity slices go out, converted on access so that nothing is held twice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medgs_core.arrays import Image, Positions, Stack, Voxels
+from medgs_core.volume import IntensityWindow, Volume, robust_window, slice_positions
+
+
+@dataclass(frozen=True)
+class SliceStack:
+    """Slices in order along the slice axis, at strictly increasing positions.
+
+    Attributes
+    ----------
+    planes : (slices, height, width, channels) stored values, a view of the volume
+    positions : (slices,) physical z in the file's unit, strictly increasing
+    window : maps stored values to unit intensities
+    """
+
+    planes: Voxels
+    positions: Positions
+    window: IntensityWindow
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return int(self.planes.shape[0])
+
+    @property
+    def height(self) -> int:
+        """Rows of a slice, in pixels."""
+        return int(self.planes.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Columns of a slice, in pixels."""
+        return int(self.planes.shape[2])
+
+    @property
+    def channels(self) -> int:
+        """Channels of a slice."""
+        return int(self.planes.shape[3])
+
+    def image(self, k: int) -> Image:
+        """Return slice k in unit intensities, clipped to [0, 1]: what is fitted and compared."""
+        return np.clip(self.window.to_unit(self.planes[k]), np.float32(0), np.float32(1))
+
+    def unclipped(self, k: int) -> Image:
+        """Return slice k in unit intensities, beyond [0, 1] where the stored values leave the window."""
+        return self.window.to_unit(self.planes[k])
+
+    def images(self) -> Stack:
+        """Return all slices as `image` does."""
+        return np.stack([self.image(k) for k in range(len(self))])
+
+    def select(self, indices: list[int]) -> "SliceStack":
+        """Return the stack of the given slices, in increasing order, as a copy of their planes."""
+        return SliceStack(self.planes[indices], self.positions[indices], self.window)
+
+    def bracket(self, t: float) -> tuple[int, float]:
+        """Return (k, alpha) with t = k + alpha, k the slice at or below t and 0 <= alpha <= 1."""
+        k = min(max(int(np.floor(t)), 0), max(len(self) - 2, 0))
+        return k, t - k
+
+    def z_at(self, t: float) -> float:
+        """Return the physical position of slice coordinate t."""
+        return float(np.interp(t, np.arange(len(self)), self.positions))
+
+    def t_at(self, z: float) -> float:
+        """Return the slice coordinate of physical position z."""
+        return float(np.interp(z, self.positions, np.arange(len(self))))
+
+
+def stack_slices(volume: Volume, axis: int, window: IntensityWindow | None = None) -> SliceStack:
+    """Return the slices of a volume along one of its axes, as views.
+
+    Parameters
+    ----------
+    volume : Volume
+        Voxels (i, j, k) or (i, j, k, channels).
+    axis : int
+        Slice axis, 0, 1 or 2, in the file's order.
+    window : IntensityWindow, optional
+        Maps stored values to unit intensities; the robust window of the volume if not given.
+
+    Returns
+    -------
+    SliceStack
+        Height and width are the two other axes in the file's order.
+    """
+    planes = np.moveaxis(volume.voxels, axis, 0)
+    if planes.ndim == 3:
+        planes = planes[..., np.newaxis]
+    return SliceStack(planes, slice_positions(volume, axis), window or robust_window(volume.voxels))

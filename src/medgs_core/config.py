@@ -3,6 +3,8 @@
 The command line and the plugin build their options from these models; nothing else holds a default.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,17 +17,23 @@ DetailChoice = Literal["auto", "on", "off"]
 
 LARGEST_SEED = 2**31 - 1
 
+LENGTH_RULES = {"missing": "longer", "too_short": "longer", "too_long": "shorter"}
+"""What several numbers in one setting should be when there are too few or too many."""
 
-def _sentence(error: ValidationError) -> str:
+
+def _sentence(error: ValidationError, names: Iterable[str]) -> str:
     """Return the first problem as one sentence: the rule, the value got, the remedy."""
     problem = error.errors()[0]
-    if not problem["loc"]:
-        return str(problem["ctx"]["error"]) if "ctx" in problem else problem["msg"]
-    name = str(problem["loc"][0])
-    rule = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"{name} is not a setting, got {problem['input']!r}; leave it out"
-    return f"{name} should be {rule}, got {problem['input']!r}; choose such a value"
+    kind, value = problem["type"], problem["input"]
+    if kind == "value_error":  # a sentence of our own
+        return str(problem["ctx"]["error"])
+    name = problem["loc"][0]
+    if kind == "extra_forbidden":
+        return f"a setting should be one of {', '.join(names)}, got {name}={value!r}; correct its name"
+    rule = LENGTH_RULES.get(kind, problem["msg"].removeprefix("Input should be "))
+    rule = rule.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    rule = re.split(", (?:unable|got) ", rule)[0]  # how a number was looked for in the value
+    return f"{name} should be {rule}, got {value!r}; correct it or leave it out"
 
 
 class Settings(BaseModel):
@@ -43,14 +51,14 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ValueError(_sentence(error)) from None
+            raise ValueError(_sentence(error, type(self).model_fields)) from None
 
 
 class Effort(Settings):
     """What a preset spends, as functions of the slice size and the number of slices.
 
-    One slice of H x W pixels gets H W / `pixels_per_gaussian` Gaussians, a stack of n slices n * `steps_per_slice`
-    steps; so the time per slice does not depend on n, nor the time per pixel on the size.
+    One slice of H x W pixels gets H W / `pixels_per_gaussian` Gaussians, a stack of n slices gets
+    n * `steps_per_slice` steps: the time per slice does not depend on n, nor the time per pixel on the size.
     """
 
     pixels_per_gaussian: float = Field(gt=0, description="slice pixels per Gaussian seeded on that slice")
@@ -69,34 +77,50 @@ EFFORTS: dict[str, Effort] = {
 class ReadConfig(Settings):
     """How a file becomes a volume."""
 
-    volume: int | None = Field(None, ge=0, description="which 3-D volume of a 4-D file to read, from 0")
-    axis: Axis = Field("auto", description="slice axis in the file's order; auto: the axis of largest spacing")
+    volume: int | None = Field(
+        default=None, ge=0, description="which 3-D volume of a 4-D file to read, from 0"
+    )
+    axis: Axis = Field(
+        default="auto", description="slice axis in the file's order; auto: the axis of largest spacing"
+    )
     slice_positions: str | None = Field(
-        None, description="text file with one slice position per line, in the file's unit, for uneven spacing"
+        default=None,
+        description="text file with one slice position per line, in the file's unit, for uneven spacing",
     )
     voxel_size: tuple[float, float, float] | None = Field(
-        None, description="voxel size Z,Y,X of a TIFF in its unit, instead of the file's own"
+        default=None, description="voxel size Z,Y,X of a TIFF in its unit, instead of the file's own"
     )
 
 
 class FitConfig(Settings):
     """How a model is fitted."""
 
-    axis: Axis = Field("auto", description="slice axis in the file's order; auto: the axis of largest spacing")
-    preset: Preset = Field("balanced", description="how much to spend: Gaussians, steps and flows")
-    steps: int | None = Field(None, ge=1, le=10_000_000, description="optimization steps in all; default: by preset")
+    axis: Axis = Field(
+        default="auto", description="slice axis in the file's order; auto: the axis of largest spacing"
+    )
+    preset: Preset = Field(default="balanced", description="how much to spend: Gaussians, steps and flows")
+    steps: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="optimization steps in all; default: by preset"
+    )
     gaussians: int | None = Field(
-        None, ge=1, le=100_000_000, description="number of Gaussians in all; default: by preset"
+        default=None, ge=1, le=100_000_000, description="number of Gaussians in all; default: by preset"
     )
     compositing: CompositingChoice = Field(
-        "auto", description="rendering rule; auto: sum on the CPU, alpha on CUDA"
+        default="auto", description="rendering rule; auto: sum on the CPU, alpha on CUDA"
     )
     hide: int | None = Field(
-        None, ge=0, le=100_000, description="slices hidden in a first phase and scored; 0: none; default: by stack"
+        default=None,
+        ge=0,
+        le=100_000,
+        description="slices hidden in a first phase and scored; 0: none; default: by stack",
     )
-    device: Device = Field("auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
-    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of every random choice")
-    drift_degree: int = Field(1, ge=1, le=3, description="degree of the Gaussians' path across slices")
+    device: Device = Field(
+        default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU"
+    )
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="seed of every random choice")
+    drift_degree: int = Field(
+        default=1, ge=1, le=3, description="degree of the Gaussians' path across slices"
+    )
 
     @property
     def effort(self) -> Effort:
@@ -108,21 +132,34 @@ class RenderConfig(Settings):
     """Which slices are rendered from a model, and how; at most one of the sampling options."""
 
     factor: int | None = Field(
-        None, ge=1, le=10_000, description="slices per slice step: K gives (n - 1) K + 1 slices"
+        default=None, ge=1, le=10_000, description="slices per slice step: K gives (n - 1) K + 1 slices"
     )
     spacing: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="distance between slices in the file's unit, from the first slice on"
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="distance between slices in the file's unit, from the first slice on",
     )
-    isotropic: bool = Field(False, description="distance between slices as the finest in-plane spacing")
+    isotropic: bool = Field(
+        default=False, description="distance between slices as the finest in-plane spacing"
+    )
     positions: tuple[float, ...] | None = Field(
-        None, description="slice coordinates t, comma-separated: 0 is the first slice, 0.5 lies half-way to the second"
+        default=None,
+        min_length=1,
+        description="slice coordinates t, comma-separated: 0 is the first slice, 0.5 half-way to the second",
     )
     detail: DetailChoice = Field(
-        "auto",
-        description="what the measured slices add to the Gaussians: auto by the evidence in the volume, on in full, off none",
+        default="auto",
+        description="what the measured slices add to the Gaussians: auto: by the evidence in the volume; "
+        "on: all; off: nothing",
     )
-    denoise: bool = Field(False, description="give the Gaussians' estimate at measured slices too, not the stored values")
-    device: Device = Field("auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
+    denoise: bool = Field(
+        default=False,
+        description="give the Gaussians' estimate at measured slices too, not the stored values",
+    )
+    device: Device = Field(
+        default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU"
+    )
 
     @model_validator(mode="after")
     def _one_sampling(self) -> "RenderConfig":
@@ -148,4 +185,6 @@ class RenderConfig(Settings):
 class EvaluateConfig(Settings):
     """Which slices are hidden and predicted when methods are compared."""
 
-    stride: int = Field(2, ge=2, le=1000, description="keep every stride-th slice, predict the others")
+    stride: int = Field(
+        default=2, ge=2, le=1000, description="keep every stride-th slice, predict the others"
+    )

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float16, UInt8
 
 from medgs_core.arrays import Flow, Image, Plane
 from medgs_core.cache import RecentlyUsed
 from medgs_core.slices import SliceStack
+
+FlowVariants = Float16[np.ndarray, "variants height width 2"]
+"""Displacements (dx, dy) in pixels, halved in memory: at 10 pixels they are rounded by 0.004 at most."""
 
 SMALLEST_SIDE = 12
 """Slices with a shorter side get zero flow: the method's coarsest patch would not fit."""
@@ -20,8 +24,10 @@ PATCH_STRIDE = 4
 DESCENT_ITERATIONS = 25
 REFINEMENT_ITERATIONS = 10
 SMOOTHNESS = (60.0, 20.0)
-"""Weight of smoothness in the variational refinement, one per variant of the flow: their warps err differently,
-so the mean of two predicts better than either (docs/method.md)."""
+"""Weight of smoothness in the variational refinement, one per variant of the flow: their warps err
+differently, so the mean of two predicts better than either (docs/method.md)."""
+
+LARGEST_GRAY = 255.0
 
 AGREEMENT_SIGMA = 2.0
 """Pixels over which mismatch is averaged before it is judged."""
@@ -39,27 +45,27 @@ class Correspondence:
 
     Attributes
     ----------
-    forward : (variants, height, width, 2) float16 pixels (dx, dy), from the first slice to the second, on the first's grid
-    backward : (variants, height, width, 2) float16 pixels, from the second to the first, on the second's grid
+    forward : (variants, height, width, 2) pixels (dx, dy), first slice to second, on the grid of the first
+    backward : (variants, height, width, 2) pixels (dx, dy), second slice to first, on the grid of the second
     """
 
-    forward: np.ndarray
-    backward: np.ndarray
+    forward: FlowVariants
+    backward: FlowVariants
 
     @property
     def nbytes(self) -> int:
-        """Memory held."""
+        """Memory held, in bytes."""
         return self.forward.nbytes + self.backward.nbytes
 
     def leading(self) -> "Correspondence":
-        """Return the first variant alone: the best single flow."""
+        """Return the first variant alone, the best single flow."""
         return Correspondence(self.forward[:1], self.backward[:1])
 
 
 def _flow_method(smoothness: float) -> Any:
     import cv2
 
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setFinestScale(0)
     method.setPatchSize(PATCH_SIZE)
     method.setPatchStride(PATCH_STRIDE)
@@ -69,9 +75,10 @@ def _flow_method(smoothness: float) -> Any:
     return method
 
 
-def _gray(image: Image) -> np.ndarray:
-    """Return the mean of the channels as 8-bit values, which the flow works on."""
-    return np.rint(np.clip(image.mean(axis=2), 0.0, 1.0) * 255.0).astype(np.uint8)
+def _gray(image: Image) -> UInt8[np.ndarray, "height width"]:
+    """Return the mean of the channels in 8 bits, the only depth the flow works on."""
+    levels = np.rint(np.clip(image.mean(axis=2), 0.0, 1.0) * LARGEST_GRAY)
+    return np.asarray(levels, dtype=np.uint8)
 
 
 def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence:
@@ -91,6 +98,7 @@ def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence
     Correspondence
         Zero where a side is shorter than `SMALLEST_SIDE` pixels.
     """
+    assert 1 <= variants <= len(SMOOTHNESS)
     height, width = first.shape[:2]
     shape = (variants, height, width, 2)
     if min(height, width) < SMALLEST_SIDE:
@@ -112,7 +120,12 @@ def warp(image: Image, flow: Flow) -> Image:
     image : (height, width, channels)
         Any intensities.
     flow : (height, width, 2)
-        Where each output pixel looks, (dx, dy) in pixels.
+        Where each output pixel looks, (dx, dy) in pixels; OpenCV rounds it to 1/32 pixel.
+
+    Returns
+    -------
+    (height, width, channels)
+        In the units of the image; cubic weights may overshoot them.
     """
     import cv2
 
@@ -133,8 +146,8 @@ def carry(
 ) -> tuple[Image, Plane]:
     """Return the slice at fraction alpha between two slices, along the flow, and how much the two disagree.
 
-    Each field is taken to be the displacement at the wanted slice; the forward field lies on the first slice's grid
-    and counts 1 - alpha, the backward one, reversed, counts alpha.
+    Each field is taken to be the displacement at the wanted slice; the forward one, on the grid of the first
+    slice, counts 1 - alpha, the backward one, reversed, counts alpha.
 
     Parameters
     ----------
@@ -173,8 +186,20 @@ def carry(
 def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
     """Return how much of the change between two slices the flow leaves unexplained, per pixel.
 
-    The ratio of the mismatch along the flow to the mismatch straight across, both averaged over a few pixels: near 0
-    where the flow explains the change, 1 and more where it does not help.
+    The ratio of the mismatch along the flow to the mismatch straight across, both averaged over a few pixels:
+    near 0 where the flow explains the change, 1 and more where it does not help.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        The two slices, in unit intensities.
+    mismatch : (height, width)
+        What `carry` returns for them.
+
+    Returns
+    -------
+    (height, width)
+        The ratio, not negative.
     """
     import cv2
 
@@ -187,7 +212,7 @@ def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
 
 
 class Flows:
-    """The correspondence of neighboring slices of one stack, computed when asked for, kept while memory lasts.
+    """The correspondences of neighboring slices of a stack, computed when asked for, kept while memory lasts.
 
     Parameters
     ----------
@@ -196,19 +221,26 @@ class Flows:
     variants : int
         Flows per pair, see `correspond`.
     memory : RecentlyUsed, optional
-        Where results are kept; shared by whoever asks for flows of the same stack.
+        Where results are kept; shared by whoever asks for flows of the same volume, of no other. Slices are
+        told apart by their positions, so a stack that leaves slices out shares the gaps that it has in common
+        with the whole.
     """
 
     def __init__(self, stack: SliceStack, variants: int, memory: RecentlyUsed[Any] | None = None) -> None:
         self.stack = stack
         self.variants = variants
-        self._memory = memory or RecentlyUsed(CACHE_BYTES)
+        self._memory = RecentlyUsed(CACHE_BYTES) if memory is None else memory
 
     def between(self, k: int) -> Correspondence:
         """Return the correspondence of slices k and k + 1."""
+        return self.across(k, k + 1)
+
+    def across(self, first: int, second: int) -> Correspondence:
+        """Return the correspondence of any two slices."""
 
         def compute() -> Correspondence:
-            return correspond(self.stack.image(k), self.stack.image(k + 1), self.variants)
+            return correspond(self.stack.image(first), self.stack.image(second), self.variants)
 
-        found: Correspondence = self._memory.get(("flow", k), compute, lambda flow: flow.nbytes)
+        key = ("flow", self.variants, *(float(self.stack.positions[k]) for k in (first, second)))
+        found: Correspondence = self._memory.get(key, compute, lambda flow: flow.nbytes)
         return found

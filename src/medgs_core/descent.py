@@ -3,22 +3,20 @@
 A stack (all slices, or those not hidden) and packed parameters come in; the parameters move in place.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medgs_core.arrays import Positions
-from medgs_core.cache import RecentlyUsed
+from medgs_core.arrays import Image, Positions
 from medgs_core.correspondence import Flows
-from medgs_core.detail import add_detail
-from medgs_core.evidence import BlendWeights
-from medgs_core.model import Compositing, DetailStrength, FoldedGaussians
-from medgs_core.optimizer import RowAdam
-from medgs_core.render import render_gaussians
+from medgs_core.evidence import BlendWeights, interpolate_blended
+from medgs_core.fold import fold_visible, visible_rows
+from medgs_core.model import Compositing, FoldedGaussians
+from medgs_core.optimizer import Matrix, RowAdam
+from medgs_core.rasterize import render_splats
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import Rows
 
@@ -46,25 +44,7 @@ SPREAD_RANGE = (0.3, 1.5)
 a fixed number of slices' Gaussians, however long the stack."""
 
 BLOCK_REACH = 6
-"""Slices around a position whose Gaussians can be visible there: three of the largest spread, and the center's reach."""
-
-TARGET_BYTES = 256 * 2**20
-"""Memory for slices and targets on the device; beyond it they are made again."""
-
-
-@contextmanager
-def single_threaded_torch() -> Iterator[None]:
-    """Keep torch's own operations on one thread inside the block; the rasterizer's threads are not torch's.
-
-    They are small: a second thread gains nothing on an idle machine, and on a busy one every operation waits for it,
-    which made a step up to fifty times slower.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+"""Slices around a position whose Gaussians can be visible there: three of the largest spread, plus the center's reach."""
 
 
 @dataclass
@@ -145,7 +125,7 @@ class Phase:
         self.weights = weights
         self.compositing: Compositing = compositing
         self.device = device
-        self._tensors: RecentlyUsed[Tensor] = RecentlyUsed(TARGET_BYTES)
+        self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, where the Gaussians hold eighteen
 
     def measured(self, k: int) -> Tensor:
         """Return slice k on the device."""
@@ -153,23 +133,23 @@ class Phase:
 
     def target(self, k: int) -> Tensor:
         """Return the interpolated slice half-way between slices k and k + 1, on the device."""
-        alone = strength(self.weights, 0.0, 0.0)
         return self._tensor(
-            ("target", k), lambda: add_detail(self.stack, self.flows, self.nothing, alone, k + 0.5)
+            ("target", k), lambda: interpolate_blended(self.stack, self.flows, self.weights, k + 0.5)
         )
 
-    def nothing(self, t: float) -> np.ndarray:
-        """Return an empty rendering, for interpolants without Gaussians."""
-        return np.zeros((self.stack.height, self.stack.width, self.stack.channels), np.float32)
+    def _tensor(self, key: tuple[str, int], make: Callable[[], Image]) -> Tensor:
+        if key not in self._tensors:
+            self._tensors[key] = torch.from_numpy(make()).to(self.device)
+        return self._tensors[key]
 
-    def _tensor(self, key: tuple[str, int], make: Callable[[], np.ndarray]) -> Tensor:
-        return self._tensors.get(
-            key, lambda: torch.from_numpy(make()).to(self.device), lambda tensor: tensor.nbytes
+    def render(self, packed: Matrix, t: float) -> Tensor:
+        """Return the packed Gaussians at model coordinate t."""
+        everything = FoldedGaussians.unpack(packed, self.stack.channels)
+        # gathered as one matrix, because one gradient to scatter is cheaper than eight
+        seen = FoldedGaussians.unpack(
+            packed.index_select(0, visible_rows(everything, t)), self.stack.channels
         )
-
-    def render(self, gaussians: FoldedGaussians, t: float) -> Tensor:
-        """Return the Gaussians at model coordinate t."""
-        return render_gaussians(gaussians, t, self.stack.height, self.stack.width, self.compositing)
+        return render_splats(fold_visible(seen, t), self.stack.height, self.stack.width, self.compositing)
 
     def coordinate(self, t: float) -> float:
         """Return the model coordinate of coordinate t of this phase's stack."""
@@ -189,18 +169,11 @@ class Phase:
         """
         on, between = self.coordinate(k), self.coordinate(gap + 0.5)
         rows = parameters.visible(min(on, between), max(on, between))
-        leaf = parameters.optimizer.parameters[rows].requires_grad_()
-        gaussians = FoldedGaussians.unpack(leaf, parameters.channels)
-        measured = (self.render(gaussians, on) - self.measured(k)).square().sum()
-        interpolated = (self.render(gaussians, between) - self.target(gap)).square().sum()
+        leaf = parameters.optimizer.parameters.index_select(0, rows).requires_grad_()
+        measured = (self.render(leaf, on) - self.measured(k)).square().sum()
+        interpolated = (self.render(leaf, between) - self.target(gap)).square().sum()
         (measured + BETWEEN_WEIGHT * interpolated).backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         parameters.optimizer.move(rows, leaf.grad, rates)
         parameters.keep_bounds(rows)
         return float(measured.detach()) / self.measured(k).numel()
-
-
-def strength(weights: BlendWeights, trust: float, smoothing: float) -> DetailStrength:
-    """Return how detail is made from blend weights, trust and smoothing."""
-    rows = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in weights.table)
-    return DetailStrength(rows, trust, smoothing)

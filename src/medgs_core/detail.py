@@ -1,7 +1,7 @@
 """What the Gaussians leave out at measured slices, carried to the slices between them.
 
-Measured slices and the Gaussians' renderings come in; the slice at any coordinate goes out, equal to the measured
-one where there is one.
+Measured slices and the Gaussians' renderings come in; the slice at any coordinate goes out, equal to the
+measured one where there is one.
 """
 
 from collections.abc import Callable
@@ -26,18 +26,18 @@ def add_detail(
 ) -> Image:
     """Return the slice at coordinate t from the Gaussians and the measured slices around it.
 
-    With S the measured slices, G the Gaussians' renderings, I the blended interpolant of `evidence`, alpha the
-    fraction of the gap, trust l and smoothing m, weighted by 4 alpha (1 - alpha) to vanish at measured slices:
+    With S the measured slices, G the Gaussians' renderings, I the blended interpolant of `evidence`, alpha
+    the fraction of the gap, trust l, and smoothing m, which 4 alpha (1 - alpha) lets vanish at both its ends:
 
         I(S) + l [G(t) - I(G)] + m 4 alpha (1 - alpha) [I(G) - I(S)]
 
-    so l = 1, m = 0 is G(t) plus the interpolated residual S - G, and l = m = 0 the interpolant alone. Values outside
-    the intensity window, which the Gaussians do not describe, are interpolated.
+    so l = 1, m = 0 is G(t) plus the interpolated residual S - G, and l = m = 0 the interpolant alone. What
+    lies outside the intensity window, which the Gaussians do not describe, is interpolated in full.
 
     Parameters
     ----------
     stack : SliceStack
-        The measured slices.
+        The measured slices, at least two.
     flows : Flows
         Their correspondence.
     estimate : Callable
@@ -50,7 +50,8 @@ def add_detail(
     Returns
     -------
     (height, width, channels)
-        Unit intensities, continuous in t.
+        Unit intensities, beyond [0, 1] where the stored values leave the window; continuous in t where a
+        measured slice is passed.
     """
     k, _ = stack.bracket(t)
     z = stack.z_at(t)
@@ -62,14 +63,14 @@ def add_detail(
     weights = BlendWeights(np.array(strength.blend, np.float32))
     channels = stack.channels
     mixed = blend(carried, stack.positions[around], gap, z, flows.between(k), weights, channels)
-    result = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
+    result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)
     return result
 
 
 def _carried(stack: SliceStack, estimate: Estimate, around: list[int], share: np.float32) -> Stack:
-    """Return per slice what is interpolated: its clipped image, then its excess plus a share of its rendering."""
+    """Return what is interpolated per slice: clipped image, then excess plus a share of the rendering."""
     images = []
     for j in around:
         inside = stack.image(j)
@@ -77,4 +78,11 @@ def _carried(stack: SliceStack, estimate: Estimate, around: list[int], share: np
         if share:
             excess += share * estimate(float(j))
         images.append(np.concatenate([inside, excess], axis=2))
-    return np.stack(images)
+    carried: Stack = np.stack(images)
+    return carried
+
+
+def strength_of(weights: BlendWeights, trust: float, smoothing: float) -> DetailStrength:
+    """Return the strength that these weights, trust and smoothing make, as a model keeps it."""
+    rows = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in weights.table)
+    return DetailStrength(rows, trust, smoothing)

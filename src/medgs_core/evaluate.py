@@ -4,18 +4,22 @@ A volume comes in; every stride-th slice is kept, the model is fitted to those, 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from medgs_core.classical import METHODS, interpolate_slices
+from medgs_core.arrays import Voxels
+from medgs_core.classical import METHODS, Method, interpolate_slices
 from medgs_core.config import EvaluateConfig, FitConfig, RenderConfig
 from medgs_core.correspondence import Flows
-from medgs_core.fit import OURS, fit_model
+from medgs_core.fit import fit_model
+from medgs_core.hidden import OURS
 from medgs_core.metrics import score_slice
 from medgs_core.progress import Progress
 from medgs_core.render import SliceRenderer
-from medgs_core.slices import stack_slices
+from medgs_core.slices import SliceStack, stack_slices
 from medgs_core.volume import Volume, resolve_axis, robust_window, slice_positions
 
 
@@ -86,18 +90,16 @@ def evaluate_volume(
     count = volume.shape3d[axis]
     kept = tuple(range(0, count, stride))
     if len(kept) < 2:
-        msg = f"stride must leave at least two of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
+        msg = f"stride must leave 2 or more of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
         raise ValueError(msg)
     held_out = tuple(k for k in range(kept[-1]) if k % stride)
     window = robust_window(volume.voxels)
     truth = stack_slices(volume, axis, window)
     positions = slice_positions(volume, axis)
-    thinned = replace(
-        volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)]
-    )
+    thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
     stack = stack_slices(thinned, axis, window)
 
-    def judge(predict: "Predictor") -> MethodScore:
+    def judge(predict: Callable[[float], Voxels]) -> MethodScore:
         begun = time.perf_counter()
         stored = {k: predict(stack.t_at(float(positions[k]))) for k in held_out}
         seconds = time.perf_counter() - begun
@@ -107,15 +109,15 @@ def evaluate_volume(
 
     methods: dict[str, MethodScore] = {}
     for method in METHODS:
-        flows = Flows(stack, variants=1)
-
-        def classical(t: float, method=method, flows=flows):
-            return window.to_stored(interpolate_slices(stack, t, method, flows), stack.planes.dtype)
-
-        methods[method] = judge(classical)
+        methods[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
     begun = time.perf_counter()
     model = fit_model(thinned, config.model_copy(update={"axis": str(axis)}), progress=progress).model
     fitting = time.perf_counter() - begun
     rendered = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored)
     methods[OURS] = replace(rendered, seconds=fitting + rendered.seconds)
     return Evaluation(axis, kept, held_out, methods)
+
+
+def _interpolate_stored(stack: SliceStack, method: Method, flows: Flows, t: float) -> Voxels:
+    """Return a classical prediction in stored values."""
+    return stack.window.to_stored(interpolate_slices(stack, t, method, flows), stack.planes.dtype)

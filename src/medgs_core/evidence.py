@@ -1,16 +1,18 @@
 """What the volume says about the ways to fill a gap, by predicting its own measured slices.
 
-Every inner slice k is predicted from k - 1 and k + 1; from how well linear, cubic, PCHIP and flow do, region by region,
-follow the weights of a blend that is exact at measured slices. A stack comes in, `BlendWeights` and blended slices go out.
+An inner slice is predicted from the others; from how well linear, cubic, PCHIP and flow do, region by region,
+follow the weights of a blend that is exact at measured slices.
+A stack comes in, `BlendWeights` and blended slices go out.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int
 
 from medgs_core.arrays import Image, Plane, Positions, Stack
 from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
-from medgs_core.correspondence import Correspondence, agreement, carry, correspond
+from medgs_core.correspondence import Correspondence, Flows, agreement, carry
 from medgs_core.slices import SliceStack
 
 INGREDIENTS = ("cubic", "pchip", "flow")
@@ -27,11 +29,15 @@ MOST_TRIPLETS = 24
 
 GLOBAL_RIDGE = 1e-3
 REGION_RIDGE = 1e-2
-"""Pull of the stack's weights to the prior, and of a region's to the stack's, relative to the mean information."""
+"""Pull of the stack's weights to the prior, of a region's to the stack's, relative to mean information."""
+
+LEAST_INFORMATION = 1e-6
+"""Sum of squares over all predicted pixels below which the ingredients differ from linear by the rounding of
+float32 only (3e-16 a pixel): weights learned from that would be noise, and may be huge."""
 
 FLOW_DISCOUNT = 0.9
-"""Share of the flow's learned weight that holds in a gap half as wide as the one it was learned on; the rest goes to
-PCHIP. Motion shrinks with the gap, noise that the flow carries does not (docs/method.md has the numbers)."""
+"""Share of the flow's learned weight that holds in a gap half as wide as the one it was learned on; the rest
+goes to PCHIP. Motion shrinks with the gap, noise that the flow carries does not (docs/method.md)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class BlendWeights:
     table : (regions, 3) weights of cubic, PCHIP and flow; linear gets one minus their sum
     """
 
-    table: np.ndarray
+    table: Float32[np.ndarray, "regions 3"]
 
     @staticmethod
     def prior() -> "BlendWeights":
@@ -74,8 +80,8 @@ def ingredients(
     Returns
     -------
     linear : (height, width, channels)
-    added : (3, height, width, channels), as (height, width, 3 * channels)
-        Cubic, PCHIP and flow, each minus linear.
+    added : (height, width, 3 * channels)
+        All channels of cubic minus linear, then of PCHIP minus linear, then of flow minus linear.
     ratio : (height, width)
         See `correspondence.agreement`.
     """
@@ -89,9 +95,10 @@ def ingredients(
     return linear, added, agreement(first[..., :judged], second[..., :judged], mismatch)
 
 
-def regions(ratio: Plane) -> np.ndarray:
-    """Return the row of the weight table that each pixel takes."""
-    return np.digitize(ratio, AGREEMENT_EDGES)
+def regions(ratio: Plane) -> Int[np.ndarray, "height width"]:
+    """Return the row of the weight table that each pixel takes, by its agreement."""
+    rows: np.ndarray = np.digitize(ratio, AGREEMENT_EDGES)
+    return rows
 
 
 def blend(
@@ -127,14 +134,22 @@ def triplet_slices(count: int) -> list[int]:
     return sorted({round(k) for k in picked})
 
 
-def predict_without(stack: SliceStack, k: int, variants: int) -> tuple[Image, Image, Plane]:
+def predict_without(flows: Flows, k: int) -> tuple[Image, Image, Plane]:
     """Return the `ingredients` for measured slice k, made from the other slices only."""
+    stack = flows.stack
     others = [j for j in neighborhood(len(stack), k)[0] if j != k]
-    gap = others.index(k - 1)
     images = np.stack([stack.image(j) for j in others])
-    between = correspond(images[gap], images[gap + 1], variants)
-    positions = stack.positions[others]
-    return ingredients(images, positions, gap, float(stack.positions[k]), between, stack.channels)
+    positions, z = stack.positions[others], float(stack.positions[k])
+    return ingredients(images, positions, others.index(k - 1), z, flows.across(k - 1, k + 1), stack.channels)
+
+
+def interpolate_blended(stack: SliceStack, flows: Flows, weights: BlendWeights, t: float) -> Image:
+    """Return the blended interpolant of a stack at slice coordinate t: (height, width, channels), unit intensities."""
+    k, _ = stack.bracket(t)
+    around, gap = neighborhood(len(stack), k)
+    images = np.stack([stack.image(j) for j in around])
+    between = flows.between(k)
+    return blend(images, stack.positions[around], gap, stack.z_at(t), between, weights, stack.channels)
 
 
 @dataclass(frozen=True)
@@ -143,35 +158,32 @@ class Evidence:
 
     Attributes
     ----------
-    k : int
-        The slice.
-    gram : (regions, 3, 3) inner products of the ingredients
-    moment : (regions, 3) inner products of the ingredients with what linear misses
+    k : the slice
+    gram : (regions, 3, 3) inner products of what the ingredients add to linear
+    moment : (regions, 3) inner products of that with what linear misses
     """
 
     k: int
-    gram: np.ndarray
-    moment: np.ndarray
+    gram: Float64[np.ndarray, "regions 3 3"]
+    moment: Float64[np.ndarray, "regions 3"]
 
 
-def gather_evidence(stack: SliceStack, variants: int) -> list[Evidence]:
-    """Return the evidence of evenly spread inner slices; empty for stacks of fewer than three slices.
+def gather_evidence(flows: Flows) -> list[Evidence]:
+    """Return the evidence of evenly spread inner slices of a stack; empty if it has fewer than three slices.
 
     Parameters
     ----------
-    stack : SliceStack
-        The measured slices.
-    variants : int
-        Flows per pair of slices.
+    flows : Flows
+        The correspondence of the measured slices.
     """
-    return [_judge_slice(stack, k, variants) for k in triplet_slices(len(stack))]
+    return [_judge_slice(flows, k) for k in triplet_slices(len(flows.stack))]
 
 
-def _judge_slice(stack: SliceStack, k: int, variants: int) -> Evidence:
+def _judge_slice(flows: Flows, k: int) -> Evidence:
     count, kinds = len(AGREEMENT_EDGES) + 1, len(INGREDIENTS)
-    linear, added, ratio = predict_without(stack, k, variants)
+    linear, added, ratio = predict_without(flows, k)
     parts = added.reshape(-1, kinds, linear.shape[2])
-    missing = (stack.image(k) - linear).reshape(-1, linear.shape[2])
+    missing = (flows.stack.image(k) - linear).reshape(-1, linear.shape[2])
     region = regions(ratio).ravel()
     gram, moment = np.zeros((count, kinds, kinds)), np.zeros((count, kinds))
     for row in range(count):
@@ -185,8 +197,9 @@ def _judge_slice(stack: SliceStack, k: int, variants: int) -> Evidence:
 def solve_blend(evidence: list[Evidence]) -> BlendWeights:
     """Return the weights that predict the slices of the evidence best, in the mean square.
 
-    Least squares in each region of agreement, drawn to the weights of the whole stack, these to the prior; without
-    evidence, or where nothing changes along the axis, the prior.
+    Least squares in each region of agreement, drawn to the weights of the whole stack, these to the prior.
+    Without evidence, or where all ingredients are the same (nothing changes along the axis, or linearly), the
+    prior.
     """
     kinds = len(INGREDIENTS)
     if not evidence:
@@ -194,18 +207,19 @@ def solve_blend(evidence: list[Evidence]) -> BlendWeights:
     gram = np.sum([one.gram for one in evidence], axis=0)
     moment = np.sum([one.moment for one in evidence], axis=0)
     information = float(np.trace(gram.sum(axis=0))) / kinds
-    if information <= 0.0:
+    if information <= LEAST_INFORMATION:
         return BlendWeights.prior()
     pull = GLOBAL_RIDGE * information * np.eye(kinds)
     overall = np.linalg.solve(gram.sum(axis=0) + pull, moment.sum(axis=0) + pull @ np.array(PRIOR))
     pull = REGION_RIDGE * information / len(gram) * np.eye(kinds)
-    table = np.array([np.linalg.solve(g + pull, m + pull @ overall) for g, m in zip(gram, moment, strict=True)])
+    toward = pull @ overall
+    table = np.array([np.linalg.solve(g + pull, m + toward) for g, m in zip(gram, moment, strict=True)])
     withheld = (1.0 - FLOW_DISCOUNT) * table[:, 2]
     table[:, 2] -= withheld
     table[:, 1] += withheld
     return BlendWeights(table.astype(np.float32))
 
 
-def learn_blend(stack: SliceStack, variants: int) -> BlendWeights:
-    """Return the weights with which the stack predicts its own inner slices best; parameters as `gather_evidence`."""
-    return solve_blend(gather_evidence(stack, variants))
+def learn_blend(flows: Flows) -> BlendWeights:
+    """Return the weights with which a stack predicts its own inner slices best; see `gather_evidence`."""
+    return solve_blend(gather_evidence(flows))

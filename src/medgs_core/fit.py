@@ -1,42 +1,35 @@
 """The loop: a volume comes in, a fitted model and honest scores go out.
 
 First some slices hide and are predicted; what that teaches stays, then they join. A fit can be followed, paused,
-stopped and resumed, and on the CPU ends with the same numbers every time.
+stopped and resumed, and on the CPU it ends with the same numbers every time.
 """
 
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
 from medgs_core.cache import RecentlyUsed
-from medgs_core.classical import METHODS, Method, interpolate_slices
 from medgs_core.config import FitConfig
 from medgs_core.correspondence import Flows
-from medgs_core.descent import LAST_RATE, Parameters, Phase, column_rates, single_threaded_torch, strength
-from medgs_core.detail import add_detail
-from medgs_core.evidence import gather_evidence, solve_blend
+from medgs_core.descent import LAST_RATE, Parameters, Phase, column_rates
+from medgs_core.detail import strength_of
+from medgs_core.evidence import Evidence, gather_evidence, solve_blend
+from medgs_core.hidden import cross_validate, judge_hidden
 from medgs_core.initialize import seed_slice
-from medgs_core.metrics import score_slice
-from medgs_core.model import MEMORY_BYTES, DetailStrength, FitCheckpoint, FittedModel, FoldedGaussians
-from medgs_core.optimizer import RowAdam
+from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
+from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.plan import FitPlan, plan_fit
 from medgs_core.progress import FitState, Progress, SilentProgress
+from medgs_core.running import Running, capture, restore
+from medgs_core.tensors import single_threaded_torch
 from medgs_core.volume import Volume, content_hash
-
-BASELINES: tuple[Method, ...] = tuple(method for method in METHODS if method != "nearest")
-OURS = "medgs"
-"""Name of the model's own row among the scores."""
-
-FIRST_TRUST, FIRST_SMOOTHING = 0.5, 0.15
-"""How far to follow the Gaussians where no hidden slice tells: what hidden slices of most volumes say, on the low side."""
-
-STRENGTH_RIDGE = 1e-3
-"""Pull to these values, relative to the information in the hidden slices."""
 
 REPORT_SECONDS = 0.3
 PAUSE_SECONDS = 0.05
@@ -44,6 +37,9 @@ PAUSE_SECONDS = 0.05
 
 LOSS_MEMORY = 0.98
 """Share of the running mean of the loss that one step keeps."""
+
+RECORDED = ("medgs-napari", "torch", "numpy", "numba", "opencv-python-headless")
+"""Distributions whose versions a model remembers: those that its numbers depend on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +63,6 @@ class FitResult:
     scores: Mapping[str, float]
     complete: bool
     checkpoint: FitCheckpoint | None = None
-
-
-@dataclass
-class _Running:
-    """The state of a fit between two steps: all that a checkpoint holds."""
-
-    parameters: Parameters
-    generator: np.random.Generator
-    phase: int
-    step: int = 0
-    order: list[int] = field(default_factory=list)
-    loss: float = math.nan
-    scores: dict[str, float] = field(default_factory=dict)
-    trust: float = FIRST_TRUST
-    smoothing: float = FIRST_SMOOTHING
 
 
 def fit_model(
@@ -128,27 +109,30 @@ class _Fit:
         self.plan: FitPlan = plan_fit(volume, config)
         self.identity = content_hash(volume)
         self.memory: RecentlyUsed[Any] = RecentlyUsed(MEMORY_BYTES)
+        self.evidence: list[Evidence] = []
         self._last_report = 0.0
         self._begun = time.monotonic()
         self._begun_at = 0
 
     def run(self, resume: FitCheckpoint | None) -> FitResult:
         """Go through the phases that remain."""
-        first = 0 if self.plan.hidden else 1
-        state = self._restored(resume) if resume else None
-        for number in range(state.phase if state else first, 2):
-            self._announce(state, "comparing slices")
-            phase = self._prepare(number)
-            if state is None:
-                state = self._seeded(phase, number)
-            elif state.phase < number:
-                self._join_hidden(state, phase)
-            self._begun, self._begun_at = time.monotonic(), self._done(state)
+        state = None
+        if resume:
+            state = restore(resume, self.config, self.identity, self.plan.stack.channels, self.plan.device)
+        first = state.phase if state else 0 if self.plan.hidden else 1
+        self._report("comparing the classical methods", state)
+        phase = self._prepare(first)
+        state = state or self._seeded(phase, first)
+        if not self._descend(state, phase):
+            return self._result(state, phase, complete=False)
+        if first == 0:
+            lesson = judge_hidden(phase, state.parameters, self.plan.stack, self.plan.hidden)
+            state.scores, state.trust, state.smoothing = dict(lesson.scores), lesson.trust, lesson.smoothing
+            self._report("showing the hidden slices", state)
+            phase = self._prepare(1)
+            self._join_hidden(state, phase)
             if not self._descend(state, phase):
                 return self._result(state, phase, complete=False)
-            if number == 0:
-                self._learn_from_hidden(state, phase)
-        assert state is not None
         return self._result(state, phase, complete=True)
 
     def _prepare(self, number: int) -> Phase:
@@ -156,57 +140,45 @@ class _Fit:
         plan = self.plan
         kept = list(plan.kept) if number == 0 else list(range(len(plan.stack)))
         stack = plan.stack.select(kept) if number == 0 else plan.stack
-        flows = Flows(stack, self.config.effort.flow_variants, self.memory if number == 1 else None)
-        self.evidence = gather_evidence(stack, flows.variants)
+        flows = Flows(stack, self.config.effort.flow_variants, self.memory)
+        self.evidence = gather_evidence(flows)
         coordinates = np.array(kept, dtype=np.float64)
         return Phase(stack, coordinates, flows, solve_blend(self.evidence), plan.compositing, plan.device)
 
-    def _seed(self, state_generator: np.random.Generator, phase: Phase, k: int, coordinate: int) -> torch.Tensor:
-        seeded = seed_slice(
-            phase.stack,
-            phase.flows,
-            k,
-            phase.coordinates,
-            self.plan.counts[coordinate],
-            self.config.drift_degree,
-            state_generator,
-        )
+    def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
+        """Return the packed Gaussians of slice k of the phase's stack."""
+        count = self.plan.counts[int(phase.coordinates[k])]
+        seeded = seed_slice(phase.flows, k, phase.coordinates, count, self.config.drift_degree, generator)
         return seeded.pack().to(self.plan.device)
 
-    def _seeded(self, phase: Phase, number: int) -> _Running:
+    def _seeded(self, phase: Phase, number: int) -> Running:
         """Return the state before the first step."""
         generator = np.random.default_rng(self.config.seed)
-        slices = len(self.plan.stack)
-        seen = self.plan.kept if number == 0 else range(slices)
-        rows = [self._seed(generator, phase, k, coordinate) for k, coordinate in enumerate(seen)]
-        lengths = np.zeros(slices, dtype=np.int64)
-        lengths[list(seen)] = [len(block) for block in rows]
+        blocks = [self._seed(generator, phase, k) for k in range(len(phase.stack))]
+        lengths = np.zeros(len(self.plan.stack), dtype=np.int64)
+        lengths[phase.coordinates.astype(int)] = [len(block) for block in blocks]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        parameters = Parameters(RowAdam.start(torch.cat(rows)), starts, phase.stack.channels)
-        state = _Running(parameters, generator, number)
+        state = Running(Parameters(RowAdam.start(torch.cat(blocks)), starts, phase.stack.channels), generator, number)
         if number == 1:
-            state.scores = self._cross_validated(phase)
+            state.scores = cross_validate(phase.stack, self.evidence, phase.flows.variants)
         return state
 
-    def _join_hidden(self, state: _Running, phase: Phase) -> None:
+    def _join_hidden(self, state: Running, phase: Phase) -> None:
         """Give the hidden slices Gaussians of their own, and start the second phase."""
         parameters = state.parameters
-        for coordinate in self.plan.hidden:
-            block = self._seed(state.generator, phase, coordinate, coordinate)
-            at = int(parameters.starts[coordinate])
-            parameters.optimizer = parameters.optimizer.insert(at, block)
-            parameters.starts[coordinate + 1 :] += len(block)
+        for k in self.plan.hidden:
+            block = self._seed(state.generator, phase, k)
+            parameters.optimizer = parameters.optimizer.insert(int(parameters.starts[k]), block)
+            parameters.starts[k + 1 :] += len(block)
         state.phase, state.step, state.order = 1, 0, []
 
-    def _descend(self, state: _Running, phase: Phase) -> bool:
+    def _descend(self, state: Running, phase: Phase) -> bool:
         """Take the steps that remain in a phase; return False if the fit was cancelled."""
-        with single_threaded_torch():
-            return self._take_steps(state, phase)
-
-    def _take_steps(self, state: _Running, phase: Phase) -> bool:
+        self._begun, self._begun_at = time.monotonic(), self._done(state)
         total = self.plan.steps[state.phase]
         rates = column_rates(state.parameters.gaussians())
         slices = len(phase.stack)
+        doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
         while state.step < total:
             if self._must_stop():
                 return False
@@ -214,109 +186,45 @@ class _Fit:
                 state.order = [int(k) for k in state.generator.permutation(slices)]
             k = state.order.pop()
             gap = min(max(k - int(state.generator.integers(2)), 0), slices - 2)
-            loss = phase.step(state.parameters, k, gap, rates * LAST_RATE ** (state.step / total))
-            state.loss = loss if math.isnan(state.loss) else LOSS_MEMORY * state.loss + (1 - LOSS_MEMORY) * loss
+            with single_threaded_torch():
+                loss = phase.step(state.parameters, k, gap, rates * LAST_RATE ** (state.step / total))
+            memory = 0.0 if math.isnan(state.loss) else LOSS_MEMORY
+            state.loss = loss if memory == 0.0 else memory * state.loss + (1.0 - memory) * loss
             state.step += 1
-            self._report(state, phase)
+            if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == total:
+                self._report(doing, state, phase)
         return True
-
-    def _learn_from_hidden(self, state: _Running, phase: Phase) -> None:
-        """Score the hidden slices, and learn from them how far to trust and to smooth."""
-        plan, window = self.plan, self.plan.stack.window
-
-        def estimate(t: float) -> np.ndarray:
-            with torch.no_grad():
-                shown = phase.render(state.parameters.gaussians(), phase.coordinate(t))
-            return shown.cpu().numpy()
-
-        def predict(t: float, trust: float, smoothing: float) -> np.ndarray:
-            learned = strength(phase.weights, trust, smoothing)
-            return add_detail(phase.stack, phase.flows, estimate, learned, t)
-
-        places = {h: phase.stack.t_at(float(plan.stack.positions[h])) for h in plan.hidden}
-        gram, moment = np.zeros((2, 2)), np.zeros(2)
-        for h, t in places.items():
-            alone = predict(t, 0.0, 0.0)
-            parts = np.stack([(predict(t, *unit) - alone).ravel() for unit in ((1.0, 0.0), (0.0, 1.0))])
-            missing = (plan.stack.image(h) - alone).ravel().astype(np.float64)
-            gram += parts.astype(np.float64) @ parts.T
-            moment += parts @ missing
-        pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
-        learned = np.linalg.solve(gram + pull, moment + pull @ np.array([FIRST_TRUST, FIRST_SMOOTHING]))
-        state.trust, state.smoothing = (float(value) for value in np.clip(learned, 0.0, 1.0))
-        predictions = {
-            OURS: lambda t: predict(t, state.trust, state.smoothing),
-            **{
-                method: (lambda t, method=method: interpolate_slices(phase.stack, t, method, phase.flows))
-                for method in BASELINES
-            },
-        }
-        for name, predicted in predictions.items():
-            found = [
-                score_slice(
-                    plan.stack.planes[h], window.to_stored(predicted(t), plan.stack.planes.dtype), window.low, window.high
-                )[0]
-                for h, t in places.items()
-            ]
-            state.scores[name] = float(np.mean(found))
-
-    def _cross_validated(self, phase: Phase) -> dict[str, float]:
-        """Return the scores of the classical methods and their blend, each slice predicted from the others."""
-        stack, window = phase.stack, phase.stack.window
-        found: dict[str, list[float]] = {}
-        for one in self.evidence:
-            others = [k for k in range(len(stack)) if k != one.k]
-            rest = stack.select(others)
-            t = rest.t_at(float(stack.positions[one.k]))
-            flows = Flows(rest, phase.flows.variants)
-            weights = solve_blend([other for other in self.evidence if other.k != one.k])
-            alone = strength(weights, 0.0, 0.0)
-            predictions = {method: interpolate_slices(rest, t, method, flows) for method in BASELINES}
-            predictions["blend"] = add_detail(rest, flows, phase.nothing, alone, t)
-            for name, predicted in predictions.items():
-                stored = window.to_stored(predicted, stack.planes.dtype)
-                found.setdefault(name, []).append(
-                    score_slice(stack.planes[one.k], stored, window.low, window.high)[0]
-                )
-        return {name: float(np.mean(values)) for name, values in found.items()}
 
     def _must_stop(self) -> bool:
         while self.progress.paused and not self.progress.cancelled:
             time.sleep(PAUSE_SECONDS)
         return self.progress.cancelled
 
-    def _done(self, state: _Running) -> int:
+    def _done(self, state: Running) -> int:
         return state.step + (self.plan.steps[0] if state.phase == 1 else 0)
 
-    def _announce(self, state: _Running | None, doing: str) -> None:
-        done = self._done(state) if state else 0
-        self.progress.report(FitState(doing, done, sum(self.plan.steps), scores=dict(state.scores) if state else {}))
-
-    def _report(self, state: _Running, phase: Phase) -> None:
-        now = time.monotonic()
-        done, total = self._done(state), sum(self.plan.steps)
-        if now - self._last_report < REPORT_SECONDS and done < total:
+    def _report(self, doing: str, state: Running | None, phase: Phase | None = None) -> None:
+        total = sum(self.plan.steps)
+        if state is None:
+            self.progress.report(FitState(doing, 0, total))
             return
+        now, done = time.monotonic(), self._done(state)
         self._last_report = now
-        left = (now - self._begun) / max(done - self._begun_at, 1) * (total - done)
-        doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
-        self.progress.report(
-            FitState(doing, done, total, state.loss, left, dict(state.scores), lambda: self._model(state, phase))
-        )
+        taken = done - self._begun_at
+        left = (now - self._begun) / taken * (total - done) if taken else math.nan
+        snapshot = partial(self._model, state, phase) if phase else None
+        self.progress.report(FitState(doing, done, total, state.loss, left, dict(state.scores), snapshot))
 
-    def _model(self, state: _Running, phase: Phase) -> FittedModel:
-        """Return the model as it stands; it shares no memory with the running fit."""
-        from importlib.metadata import version
-
-        gaussians = FoldedGaussians.unpack(state.parameters.optimizer.parameters.clone(), phase.stack.channels)
-        detail: DetailStrength = strength(phase.weights, state.trust, state.smoothing)
+    def _model(self, state: Running, phase: Phase, memory: RecentlyUsed[Any] | None = None) -> FittedModel:
+        """Return the model as it stands; its Gaussians are a copy, so the fit may go on."""
+        packed = state.parameters.optimizer.parameters.clone()
         return FittedModel(
-            gaussians=gaussians.to(torch.device("cpu")),
+            gaussians=FoldedGaussians.unpack(packed, phase.stack.channels).to(torch.device("cpu")),
             compositing=self.plan.compositing,
             volume=self.volume,
             axis=self.plan.axis,
             window=self.plan.stack.window,
-            detail=detail,
+            detail=strength_of(phase.weights, state.trust, state.smoothing),
             flow_variants=phase.flows.variants,
             scores=dict(state.scores),
             provenance={
@@ -326,76 +234,12 @@ class _Fit:
                 "steps_done": self._done(state),
                 "steps_planned": sum(self.plan.steps),
                 "device": self.plan.device.type,
-                "threads": torch.get_num_threads(),
-                "versions": {name: version(name) for name in ("medgs-napari", "torch", "numpy", "numba")},
+                "versions": {name: version(name) for name in RECORDED},
             },
-            memory=self.memory if state.phase == 1 and self._done(state) == sum(self.plan.steps) else _fresh_memory(),
+            memory=memory or RecentlyUsed(MEMORY_BYTES),
         )
 
-    def _result(self, state: _Running, phase: Phase, complete: bool) -> FitResult:
-        model = self._model(state, phase)
-        return FitResult(model, model.scores, complete, None if complete else self._checkpoint(state))
-
-    def _checkpoint(self, state: _Running) -> FitCheckpoint:
-        optimizer = state.parameters.optimizer
-        tensors = {
-            "parameters": optimizer.parameters,
-            "mean": optimizer.mean,
-            "square": optimizer.square,
-            "seen": optimizer.seen,
-        }
-        facts = {
-            "settings": self.config.model_dump(mode="json"),
-            "input_sha256": self.identity,
-            "generator": state.generator.bit_generator.state,
-            "starts": state.parameters.starts.tolist(),
-            "phase": state.phase,
-            "step": state.step,
-            "order": state.order,
-            "loss": None if math.isnan(state.loss) else state.loss,
-            "scores": state.scores,
-            "trust": state.trust,
-            "smoothing": state.smoothing,
-        }
-        return FitCheckpoint({name: tensor.clone().cpu() for name, tensor in tensors.items()}, facts)
-
-    def _restored(self, checkpoint: FitCheckpoint) -> _Running:
-        facts = checkpoint.facts
-        if facts["input_sha256"] != self.identity:
-            msg = (
-                f"a fit resumes on the volume it began with, got one whose hash is {self.identity[:12]} instead of "
-                f"{facts['input_sha256'][:12]}; give the first volume, or start anew without --resume"
-            )
-            raise ValueError(msg)
-        ours = self.config.model_dump(mode="json")
-        changed = [name for name, value in facts["settings"].items() if ours.get(name) != value]
-        if changed:
-            name = changed[0]
-            msg = (
-                f"a fit resumes with the settings it began with, got {name} {ours.get(name)} instead of "
-                f"{facts['settings'][name]}; give the first settings, or start anew without --resume"
-            )
-            raise ValueError(msg)
-        tensors = {name: tensor.to(self.plan.device) for name, tensor in checkpoint.tensors.items()}
-        generator = np.random.default_rng()
-        generator.bit_generator.state = facts["generator"]
-        parameters = Parameters(
-            RowAdam(tensors["parameters"], tensors["mean"], tensors["square"], tensors["seen"]),
-            np.array(facts["starts"], dtype=np.int64),
-            self.plan.stack.channels,
-        )
-        return _Running(
-            parameters=parameters,
-            generator=generator,
-            phase=facts["phase"],
-            step=facts["step"],
-            order=list(facts["order"]),
-            loss=math.nan if facts["loss"] is None else facts["loss"],
-            scores=dict(facts["scores"]),
-            trust=facts["trust"],
-            smoothing=facts["smoothing"],
-        )
-
-
-def _fresh_memory() -> RecentlyUsed[Any]:
-    return RecentlyUsed(MEMORY_BYTES)
+    def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
+        model = self._model(state, phase, self.memory)
+        checkpoint = None if complete else capture(state, self.config, self.identity)
+        return FitResult(model, model.scores, complete, checkpoint)

@@ -31,8 +31,7 @@ def visible_rows(gaussians: FoldedGaussians, t: float) -> Rows:
 def fold_model(gaussians: FoldedGaussians, t: float) -> Splats2D:
     """Return the splats that slice position t sees, in row order; invisible Gaussians are left out.
 
-    Pure, and differentiable in every parameter. Gaussians that are gathered beforehand with
-    `gaussians.rows(visible_rows(gaussians, t))` are not gathered again.
+    Pure, and differentiable in every parameter.
 
     Parameters
     ----------
@@ -57,8 +56,11 @@ def fold_model(gaussians: FoldedGaussians, t: float) -> Splats2D:
     >>> fold_model(one, 2.5).means
     tensor([[9., 5.]])
     """
-    rows = visible_rows(gaussians, t)
-    seen = gaussians if len(rows) == len(gaussians) else gaussians.rows(rows)
+    return fold_visible(gaussians.rows(visible_rows(gaussians, t)), t)
+
+
+def fold_visible(seen: FoldedGaussians, t: float) -> Splats2D:
+    """Return the splats of Gaussians that were chosen with `visible_rows` before; else as `fold_model`."""
     u = t - seen.center
     path = seen.drift[:, -1]  # Horner's rule, from the highest power down
     for degree in range(seen.drift.shape[1] - 2, -1, -1):

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from medgs_core.arrays import Flow, Plane, Positions
 from medgs_core.correspondence import Flows
 from medgs_core.model import FoldedGaussians
-from medgs_core.slices import SliceStack
 
 GRID_SHARE = 0.2
 """Share of the Gaussians on a jittered grid, so that every pixel is seen; the others follow the gradient."""
@@ -30,7 +30,6 @@ DRIFT_SIGMA = 1.0
 
 
 def seed_slice(
-    stack: SliceStack,
     flows: Flows,
     k: int,
     coordinates: Positions,
@@ -42,10 +41,8 @@ def seed_slice(
 
     Parameters
     ----------
-    stack : SliceStack
-        Slices to take intensities and gradients from.
     flows : Flows
-        Their correspondence: drift starts as half the difference of the flows to both neighbors.
+        The correspondence of the stack: drift starts as half the difference of the flows to both neighbors.
     k : int
         The slice.
     coordinates : (slices,)
@@ -57,6 +54,7 @@ def seed_slice(
     generator : numpy Generator
         For the jitter.
     """
+    stack = flows.stack
     image = stack.image(k)
     density = _density(image.mean(axis=2))
     rows, columns = _sample(density, count, generator)
@@ -90,23 +88,25 @@ def _density(plane: Plane) -> Plane:
 
 def _sample(
     density: Plane, count: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return fractional (rows, columns): a jittered grid first, then samples of the gradient's share."""
+) -> tuple[Float64[np.ndarray, " count"], Float64[np.ndarray, " count"]]:
+    """Return fractional (rows, columns) from the image's corner: a jittered grid, then samples of the structure."""
     height, width = density.shape
-    gridded = min(count, max(1, round(GRID_SHARE * count))) if count else 0
-    grid_rows = max(1, round(math.sqrt(gridded * height / width))) if gridded else 0
+    gridded = math.ceil(GRID_SHARE * count)
+    per_row = max(1, math.ceil(math.sqrt(gridded * width / height)))
+    grid_rows = max(1, math.ceil(gridded / per_row))
     cell = np.arange(gridded)
-    per_row = max(1, math.ceil(gridded / max(grid_rows, 1)))
-    rows = (cell // per_row + generator.random(gridded)) * height / max(math.ceil(gridded / per_row), 1)
+    rows = (cell // per_row + generator.random(gridded)) * height / grid_rows
     columns = (cell % per_row + generator.random(gridded)) * width / per_row
     rest = count - gridded
     structure = density - density.min()
     cumulative = np.cumsum(structure if structure.any() else density, dtype=np.float64)
+    # one draw per equal share of the structure: as random as needed, and no clumps
     drawn = (np.arange(rest) + generator.random(rest)) / max(rest, 1) * cumulative[-1]
     index = np.minimum(np.searchsorted(cumulative, drawn, side="right"), density.size - 1)
-    more_rows = index // width + generator.random(rest)
-    more_columns = index % width + generator.random(rest)
-    return np.concatenate([rows, more_rows]), np.concatenate([columns, more_columns])
+    return (
+        np.concatenate([rows, index // width + generator.random(rest)]),
+        np.concatenate([columns, index % width + generator.random(rest)]),
+    )
 
 
 def _motion(flows: Flows, k: int, coordinates: Positions) -> Flow:

@@ -78,7 +78,8 @@ class FoldedGaussians:
 
     def rows(self, index: Rows) -> "FoldedGaussians":
         """Return the Gaussians at the given rows, differentiable."""
-        return FoldedGaussians(**{name: tensor[index] for name, tensor in self.named()})
+        # not tensor[index]: the gradient of that is several times slower
+        return FoldedGaussians(**{name: tensor.index_select(0, index) for name, tensor in self.named()})
 
     def pack(self) -> Float[Tensor, "N columns"]:
         """Return all parameters side by side, one row per Gaussian, in the order of the fields."""
@@ -90,7 +91,9 @@ class FoldedGaussians:
         count, columns = matrix.shape
         degree = (columns - channels - PLAIN_COLUMNS) // 2
         widths = (2, 1, 1, 2 * degree, 2, 1, 1, channels)
-        position, center, log_spread, drift, log_scale, angle, logit_opacity, intensity = matrix.split(widths, dim=1)
+        position, center, log_spread, drift, log_scale, angle, logit_opacity, intensity = matrix.split(
+            widths, dim=1
+        )
         return FoldedGaussians(
             position,
             center[:, 0],

@@ -39,6 +39,7 @@ from medgs_core.formats.model_header import (
     VoxelFacts,
     WindowFacts,
     check_model_name,
+    check_voxel_type,
     geometry_facts,
     read_header,
     volume_from,
@@ -137,10 +138,10 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         header = parse_header(container.header, ModelHeader)
         tensors = _read_tensors(container, header)
         _check_consistent(header, tensors)
-        if _digest(_rendering_facts(header), tensors) != header.sha256:
-            raise ValueError("the parameters are not those that were saved")
         volume = volume_from(header.geometry, _read_voxels(container, header.voxels))
         slice_positions(volume, header.axis)  # refuses positions of another axis
+        if _digest(_rendering_facts(header), tensors) != header.sha256:
+            raise ValueError("the parameters are not those that were saved")
     return FittedModel(
         gaussians=FoldedGaussians(**{name: torch.from_numpy(array) for name, array in tensors.items()}),
         compositing=header.compositing,
@@ -216,8 +217,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> FitCheckpoint:
 
 def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
     """Return header and tensors of a model, checked as they will be when they are loaded."""
+    check_voxel_type(model.volume.voxels)
     tensors = {name: _array(tensor) for name, tensor in model.gaussians.named()}
-    voxels = voxel_facts(model.volume.voxels, content_hash(model.volume) if model.has_source else None)
+    content_sha256 = content_hash(model.volume) if model.has_source else None
     window, detail = model.window, model.detail
     blend = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in detail.blend)
     try:
@@ -227,7 +229,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             compositing=model.compositing,
             axis=model.axis,
             geometry=geometry_facts(model.volume),
-            voxels=voxels,
+            voxels=voxel_facts(model.volume.voxels, content_sha256),
             window=WindowFacts(low=float(window.low), high=float(window.high)),
             detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
             flow_variants=model.flow_variants,

@@ -58,8 +58,8 @@ class RowAdam:
         self.seen[rows] = seen
         self.mean[rows] = mean
         self.square[rows] = square
-        first = 1.0 / (1.0 - FIRST_DECAY**seen[:, None])
-        second = 1.0 / (1.0 - SECOND_DECAY**seen[:, None])
+        first = 1.0 / (1.0 - FIRST_DECAY ** seen[:, None])
+        second = 1.0 / (1.0 - SECOND_DECAY ** seen[:, None])
         self.parameters[rows] -= rates * (mean * first) / ((square * second).sqrt_() + EPSILON)
 
     def insert(self, at: int, parameters: Matrix) -> "RowAdam":

@@ -15,44 +15,14 @@ from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.detail import FULL, add_detail
 from medgs_core.fold import fold_model
-from medgs_core.model import Compositing, DetailStrength, FittedModel, FoldedGaussians
-from medgs_core.rasterize import choose_device, rasterize_splats
+from medgs_core.model import DetailStrength, FittedModel
+from medgs_core.rasterize import choose_device, render_splats
 from medgs_core.slices import SliceStack, stack_slices
-from medgs_core.tensors import RenderedFeatures
+from medgs_core.tensors import single_threaded_torch
 from medgs_core.volume import Volume, is_regular, resample_axis
-
-LEAST_WEIGHT = 1e-6
-"""Floor of the denominator: a pixel that no Gaussian reaches becomes 0, not NaN."""
 
 ON_SLICE = 1e-6
 """Slice coordinates this close to a measured slice are that slice."""
-
-
-def render_gaussians(
-    gaussians: FoldedGaussians, t: float, height: int, width: int, compositing: Compositing
-) -> RenderedFeatures:
-    """Return what the Gaussians alone show at slice coordinate t; differentiable in every parameter.
-
-    F(x) = sum_i W_i f_i / max(sum_i W_i, 1e-6), a weighted mean, so flat regions are flat and no background shows.
-
-    Parameters
-    ----------
-    gaussians : FoldedGaussians
-        Any device.
-    t : float
-        Slice coordinate.
-    height, width : int
-        Size in pixels.
-    compositing : {'sum', 'alpha'}
-        The rule that gives the weights W.
-
-    Returns
-    -------
-    (height, width, channels)
-        Unit intensities.
-    """
-    weighted, weight = rasterize_splats(fold_model(gaussians, t), height, width, compositing)
-    return weighted / weight.clamp_min(LEAST_WEIGHT)[..., None]
 
 
 class SliceRenderer:
@@ -85,10 +55,9 @@ class SliceRenderer:
         """Return what the Gaussians alone show at t: (height, width, channels) in unit intensities."""
 
         def compute() -> Image:
-            with torch.no_grad():
-                shown = render_gaussians(
-                    self._gaussians, t, self.stack.height, self.stack.width, self.model.compositing
-                )
+            with torch.no_grad(), single_threaded_torch():
+                splats = fold_model(self._gaussians, t)
+                shown = render_splats(splats, self.stack.height, self.stack.width, self.model.compositing)
             return np.ascontiguousarray(shown.cpu().numpy())
 
         if t != round(t):

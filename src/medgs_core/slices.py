@@ -1,6 +1,7 @@
 """`SliceStack`: a volume as ordered 2-D slices at known positions.
 
-A volume and its slice axis come in; unit-intensity slices go out, converted on access so that nothing is held twice.
+A volume and its slice axis come in; slices in unit intensities go out, converted on access so that nothing is
+held twice.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class SliceStack:
 
     def image(self, k: int) -> Image:
         """Return slice k in unit intensities, clipped to [0, 1]: what is fitted and compared."""
-        return np.clip(self.window.to_unit(self.planes[k]), np.float32(0), np.float32(1))
+        clipped: Image = np.clip(self.window.to_unit(self.planes[k]), np.float32(0), np.float32(1))
+        return clipped
 
     def unclipped(self, k: int) -> Image:
         """Return slice k in unit intensities, beyond [0, 1] where the stored values leave the window."""
@@ -58,20 +60,23 @@ class SliceStack:
         return np.stack([self.image(k) for k in range(len(self))])
 
     def select(self, indices: list[int]) -> "SliceStack":
-        """Return the stack of the given slices, in increasing order, as a copy of their planes."""
+        """Return the stack of the given slices, which must increase, with a copy of their planes."""
         return SliceStack(self.planes[indices], self.positions[indices], self.window)
 
     def bracket(self, t: float) -> tuple[int, float]:
-        """Return (k, alpha) with t = k + alpha, k the slice at or below t and 0 <= alpha <= 1."""
+        """Return (k, alpha) with t = k + alpha: the gap k, k + 1 that holds t, and the fraction of it.
+
+        The last slice ends the last gap: there alpha is 1, elsewhere 0 <= alpha < 1.
+        """
         k = min(max(int(np.floor(t)), 0), max(len(self) - 2, 0))
         return k, t - k
 
     def z_at(self, t: float) -> float:
-        """Return the physical position of slice coordinate t."""
+        """Return the physical position of slice coordinate t, that of the end slice beyond the stack."""
         return float(np.interp(t, np.arange(len(self)), self.positions))
 
     def t_at(self, z: float) -> float:
-        """Return the slice coordinate of physical position z."""
+        """Return the slice coordinate of physical position z, that of the end slice beyond the stack."""
         return float(np.interp(z, self.positions, np.arange(len(self))))
 
 
@@ -91,6 +96,11 @@ def stack_slices(volume: Volume, axis: int, window: IntensityWindow | None = Non
     -------
     SliceStack
         Height and width are the two other axes in the file's order.
+
+    Raises
+    ------
+    ValueError
+        If the volume has positions of its own, for another axis.
     """
     planes = np.moveaxis(volume.voxels, axis, 0)
     if planes.ndim == 3:

@@ -143,18 +143,18 @@ def test_repeats_are_bit_identical():
     assert digest_of_a_render() == digest_of_a_render()
 
 
-def test_number_of_threads_does_not_change_a_bit():
-    import numba
+@pytest.mark.parametrize("threads", [1, 3, 40])
+def test_number_of_threads_does_not_change_a_bit(threads, monkeypatch):
+    usual = digest_of_a_render()
+    monkeypatch.setattr(_cpu, "thread_count", lambda: threads)
+    assert digest_of_a_render() == usual
 
-    before = numba.get_num_threads()
-    if before < 2:
-        pytest.skip("needs two threads")
-    two = digest_of_a_render()
-    numba.set_num_threads(1)
-    try:
-        assert digest_of_a_render() == two
-    finally:
-        numba.set_num_threads(before)
+
+def test_renders_from_several_threads_are_those_of_one():
+    alone = digest_of_a_render()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: digest_of_a_render(), range(8)))
+    assert together == [alone] * 8
 
 
 def test_importing_the_rasterizers_loads_no_numba():

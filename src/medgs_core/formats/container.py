@@ -119,7 +119,8 @@ class Container:
         if len(shape) != 1:
             raise ValueError(f"{STREAM} has shape {shape} instead of one axis")
         length = shape[0]
-        return (view[at : at + PART_BYTES].tobytes() for at in range(0, length, PART_BYTES)), length
+        starts = range(0, length, PART_BYTES)
+        return (view[at : min(at + PART_BYTES, length)].tobytes() for at in starts), length
 
     def _check_dtype(self, name: str, expected: str) -> None:
         dtype = self.file.get_slice(name).get_dtype()

@@ -7,7 +7,7 @@ once.
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -73,7 +73,7 @@ class VoxelFacts(Part):
     content_sha256: Digest | None
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _fits(self) -> "VoxelFacts":
         if sorted(self.order) != list(range(len(self.shape))):
             raise ValueError("the memory order must name each axis once")
         if self.content_sha256 is None and math.prod(self.shape) > MOST_ABSENT_VOXELS:
@@ -88,7 +88,7 @@ class WindowFacts(Part):
     high: float
 
     @model_validator(mode="after")
-    def _is_open(self) -> Self:
+    def _is_open(self) -> "WindowFacts":
         if self.low >= self.high:
             raise ValueError("low must be below high")
         return self
@@ -140,8 +140,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, flow_variants, gaussians (count, degree, channels), scores, provenance,
-        sha256 (the `model_hash`), has_source.
+        content_sha256), window, detail, flow_variants, gaussians (count, degree, channels), scores,
+        provenance, sha256 (the `model_hash`), has_source.
 
     Raises
     ------
@@ -187,24 +187,28 @@ def geometry_facts(volume: Volume) -> GeometryFacts:
     )
 
 
-def voxel_facts(voxels: Voxels, content_sha256: str | None) -> VoxelFacts:
-    """Return shape, type and memory order of voxels.
+def check_voxel_type(voxels: Voxels) -> None:
+    """Refuse voxels that a model cannot hold, before long work is done for it.
 
     Raises
     ------
     ValueError
-        If a model cannot hold their type.
+        If their type is neither an integer of up to 64 bits nor IEEE half, single or double.
     """
-    name = voxels.dtype.name
-    if name not in get_args(VoxelType):
+    *others, last = get_args(VoxelType)
+    if voxels.dtype.name not in (*others, last):
         raise ValueError(
-            f"The voxels of a model must be of type {', '.join(get_args(VoxelType)[:-1])} or "
-            f"{get_args(VoxelType)[-1]}, got {name}; convert the volume before fitting."
+            f"The voxels of a model must be of type {', '.join(others)} or {last}, got {voxels.dtype.name}; "
+            "convert the volume before fitting."
         )
+
+
+def voxel_facts(voxels: Voxels, content_sha256: str | None) -> VoxelFacts:
+    """Return shape, type and memory order of voxels, with their hash where they go into the file."""
     return VoxelFacts.model_validate(
         {
             "shape": voxels.shape,
-            "dtype": name,
+            "dtype": voxels.dtype.name,
             "order": memory_order(voxels),
             "content_sha256": content_sha256,
         }

@@ -1,7 +1,7 @@
 """Voxels as one zlib stream, lossless: chunk by chunk, so no second copy of the volume is in memory.
 
-Voxels come in, compressed parts go out, and back. In each chunk bytes of equal weight stand together: high bytes
-of neighbors are alike and compress well, low bytes are noise that would keep them apart.
+Voxels come in, compressed parts go out, and back. In each chunk bytes of equal weight stand together: high
+bytes of neighbors are alike and compress well, low bytes are noise that would keep them apart.
 """
 
 import math

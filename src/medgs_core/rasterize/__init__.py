@@ -17,6 +17,9 @@ from medgs_core.tensors import RenderedFeatures, RenderedWeight, Splats2D
 
 Backend = Literal["cpu", "cuda", "reference"]
 
+LEAST_WEIGHT = 1e-6
+"""Floor of the denominator: a pixel that no Gaussian reaches becomes 0, not NaN."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +96,28 @@ def rasterize_splats(
     if compositing == "sum":
         return rasterize_reference(splats, height, width, compositing)
     return _cuda.rasterize_alpha(splats, height, width)
+
+
+def render_splats(splats: Splats2D, height: int, width: int, compositing: Compositing) -> RenderedFeatures:
+    """Return the weighted mean of the features at every pixel; differentiable as `rasterize_splats`.
+
+    F(x) = sum_i W_i f_i / max(sum_i W_i, 1e-6), so flat regions are flat and no background shows.
+
+    Parameters
+    ----------
+    splats
+        N splats; draw order is row order
+    height, width
+        image size in pixels
+    compositing
+        the rule that gives the weights W, "sum" or "alpha"
+
+    Returns
+    -------
+    (height, width, features)
+    """
+    weighted, weight = rasterize_splats(splats, height, width, compositing)
+    return weighted / weight.clamp_min(LEAST_WEIGHT)[..., None]
 
 
 def choose_device(wish: Literal["auto", "cpu", "cuda"]) -> torch.device:

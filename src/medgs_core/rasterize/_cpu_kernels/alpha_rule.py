@@ -6,14 +6,13 @@ Lists of splats in, planes out; gradients of planes in, gradients of splats out.
 """
 
 import numpy as np
-from numba import float32, prange
+from numba import float32
 
 from medgs_core.rasterize._cpu_kernels import SOURCES
 from medgs_core.rasterize._cpu_kernels.bands import (
     BAND_ROWS,
     GEOMETRY,
     MIN_ALPHA,
-    PARTS,
     clear,
     entry,
     exponents,
@@ -97,14 +96,26 @@ def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, p
 
 @entry
 def draw_alpha(
-    means, conics, opacities, features, boxes, lists, starts, planes, transmittance, ends, sources=SOURCES
+    first,
+    end,
+    means,
+    conics,
+    opacities,
+    features,
+    boxes,
+    lists,
+    starts,
+    planes,
+    transmittance,
+    ends,
+    sources=SOURCES,
 ):
-    """Fill `planes` (features + 1, height, stride): the weighted sums and, last, the sum of the weights.
+    """Fill bands first..end-1 of `planes` (features + 1, height, stride): weighted sums, last the sum of weights.
 
     For the backward pass also `transmittance` (height, stride) behind the last splat and `ends` (height,
     stride), the place in the band's list at which the pixel ended.
     """
-    for band in prange(starts.shape[0] - 1):
+    for band in range(first, end):
         _draw_band(
             band, means, conics, opacities, features, boxes, lists, starts, planes, transmittance, ends
         )
@@ -207,20 +218,21 @@ def _differentiate_band(
         write_geometry(splat, conics, opacities[splat], (m0, mx, mxx, my, mxy, myy), gradients, slot)
 
 
-@kernel
-def _gather_part(part, slots, pairs, gradients):
-    """Add up the rows that the bands wrote for each splat of one part, top band first."""
-    splats = gradients.shape[0]
-    for splat in range(part * splats // PARTS, (part + 1) * splats // PARTS):
-        for column in range(gradients.shape[1]):
-            gathered = _ZERO
-            for slot in range(slots[splat], slots[splat + 1]):
-                gathered += pairs[slot, column]
-            gradients[splat, column] = gathered
+@entry
+def count_rows(boxes, sources=SOURCES):
+    """Return `slots` (splats + 1,): splat i's gradients fill rows slots[i]..slots[i + 1] - 1, one per band it touches."""
+    splats = boxes.shape[0]
+    slots = np.zeros(splats + 1, np.int64)
+    for splat in range(splats):
+        bands = boxes[splat, 3] // BAND_ROWS - boxes[splat, 2] // BAND_ROWS + 1 if boxes[splat, 3] >= 0 else 0
+        slots[splat + 1] = slots[splat] + bands
+    return slots
 
 
 @entry
 def differentiate_alpha(
+    first,
+    end,
     means,
     conics,
     opacities,
@@ -231,20 +243,12 @@ def differentiate_alpha(
     planes,
     transmittance,
     ends,
-    gradients,
+    slots,
+    pairs,
     sources=SOURCES,
 ):
-    """Fill `gradients` (splats, 6 + features) from the gradients of the planes, which are 0 in spare columns.
-
-    Each band writes its own row of every splat it lists; the rows are added afterwards in a fixed order.
-    """
-    splats = means.shape[0]
-    slots = np.zeros(splats + 1, np.int64)
-    for splat in range(splats):
-        bands = boxes[splat, 3] // BAND_ROWS - boxes[splat, 2] // BAND_ROWS + 1 if boxes[splat, 3] >= 0 else 0
-        slots[splat + 1] = slots[splat] + bands
-    pairs = np.empty((slots[splats], gradients.shape[1]), np.float32)
-    for band in prange(starts.shape[0] - 1):
+    """Fill the rows of `pairs` that bands first..end-1 own, from the gradients of the planes, 0 in spare columns."""
+    for band in range(first, end):
         _differentiate_band(
             band,
             means,
@@ -260,5 +264,14 @@ def differentiate_alpha(
             slots,
             pairs,
         )
-    for part in prange(PARTS):
-        _gather_part(part, slots, pairs, gradients)
+
+
+@entry
+def gather_rows(first, end, slots, pairs, gradients, sources=SOURCES):
+    """Add up the rows that the bands wrote for splats first..end-1 into `gradients`, top band first."""
+    for splat in range(first, end):
+        for column in range(gradients.shape[1]):
+            gathered = _ZERO
+            for slot in range(slots[splat], slots[splat + 1]):
+                gathered += pairs[slot, column]
+            gradients[splat, column] = gathered

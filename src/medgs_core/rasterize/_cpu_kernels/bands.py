@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import float32, njit, prange
+from numba import float32, njit
 
 from medgs_core.rasterize._cpu_kernels import SOURCES
 from medgs_core.rasterize._cpu_kernels.lanes import broadcast, exp2, multiply_add, total
@@ -19,9 +19,6 @@ from medgs_core.rasterize._cpu_kernels.lanes import broadcast, exp2, multiply_ad
 BAND_ROWS = 16
 """Rows per band: most splats then lie in one or two, and a band of a 1000-pixel row still fits the L2
 cache."""
-
-PARTS = 32
-"""Splats are prepared and their gradients taken in this many equal parts, however many threads there are."""
 
 GEOMETRY = 6
 """Gradient columns before the features: means 2, conics 3, opacity 1."""
@@ -43,8 +40,10 @@ _ONE, _TWO, _HALF = float32(1.0), float32(2.0), float32(0.5)
 kernel: Any = njit(nogil=True, error_model="numpy")
 """A kernel called by kernels: compiled into its callers, never kept on disk by itself."""
 
-entry: Any = njit(nogil=True, error_model="numpy", parallel=True, cache=True)
-"""A kernel called from Python: parallel, and kept on disk. Must take `sources=SOURCES` last."""
+entry: Any = njit(nogil=True, error_model="numpy", cache=True)
+"""A kernel called from Python: without the interpreter's lock, and kept on disk. Must take `sources=SOURCES` last.
+
+None is parallel by itself: callers give each thread a range of bands or splats (`_cpu._share`)."""
 
 
 @kernel
@@ -69,13 +68,15 @@ def _bound(splat, means, conics, support, height, width, boxes):
                 boxes[splat, 0], boxes[splat, 1], boxes[splat, 2], boxes[splat, 3] = x0, x1, y0, y1
 
 
-@kernel
-def _bound_part(part, means, conics, opacities, alpha, height, width, boxes, counts):
-    """Bound one part of the splats and count how many each band will list."""
-    for band in range(counts.shape[1]):
-        counts[part, band] = 0
+@entry
+def list_splats(means, conics, opacities, alpha, height, width, boxes, sources=SOURCES):
+    """Return (lists, starts), and fill `boxes` (splats, 4).
+
+    Band k looks at the splats lists[starts[k]:starts[k + 1]], in row order: a counting sort.
+    """
     splats = means.shape[0]
-    for splat in range(part * splats // PARTS, (part + 1) * splats // PARTS):
+    cursors = np.zeros((height + BAND_ROWS - 1) // BAND_ROWS, np.int64)
+    for splat in range(splats):
         support = SUPPORT
         if alpha:  # where opacity * exp(-d / 2) reaches MIN_ALPHA
             peak = np.float64(opacities[splat]) / MIN_ALPHA
@@ -83,42 +84,17 @@ def _bound_part(part, means, conics, opacities, alpha, height, width, boxes, cou
         _bound(splat, means, conics, support, height, width, boxes)
         if boxes[splat, 3] >= 0:
             for band in range(boxes[splat, 2] // BAND_ROWS, boxes[splat, 3] // BAND_ROWS + 1):
-                counts[part, band] += 1
-
-
-@kernel
-def _list_part(part, boxes, cursors, lists):
-    """Enter one part of the splats into the lists of the bands, at the part's own cursors."""
-    splats = boxes.shape[0]
-    for splat in range(part * splats // PARTS, (part + 1) * splats // PARTS):
+                cursors[band] += 1
+    starts = np.zeros(len(cursors) + 1, np.int64)
+    for band in range(len(cursors)):
+        starts[band + 1] = starts[band] + cursors[band]
+        cursors[band] = starts[band]
+    lists = np.empty(starts[-1], np.int32)
+    for splat in range(splats):
         if boxes[splat, 3] >= 0:
             for band in range(boxes[splat, 2] // BAND_ROWS, boxes[splat, 3] // BAND_ROWS + 1):
-                lists[cursors[part, band]] = splat
-                cursors[part, band] += 1
-
-
-@entry
-def list_splats(means, conics, opacities, alpha, height, width, boxes, sources=SOURCES):
-    """Return (lists, starts), and fill `boxes` (splats, 4).
-
-    Band k looks at the splats lists[starts[k]:starts[k + 1]], in row order: a counting sort whose parts run
-    side by side.
-    """
-    bands = (height + BAND_ROWS - 1) // BAND_ROWS
-    cursors = np.empty((PARTS, bands), np.int64)
-    for part in prange(PARTS):
-        _bound_part(part, means, conics, opacities, alpha, height, width, boxes, cursors)
-    starts = np.zeros(bands + 1, np.int64)
-    listed = 0
-    for band in range(bands):
-        for part in range(PARTS):
-            count = cursors[part, band]
-            cursors[part, band] = listed
-            listed += count
-        starts[band + 1] = listed
-    lists = np.empty(listed, np.int32)
-    for part in prange(PARTS):
-        _list_part(part, boxes, cursors, lists)
+                lists[cursors[band]] = splat
+                cursors[band] += 1
     return lists, starts
 
 

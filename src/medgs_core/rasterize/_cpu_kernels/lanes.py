@@ -34,8 +34,10 @@ _EXP2_POLYNOMIAL = (
     0.00133988744,
     0.0001535336194,
 )
-"""2**x on [-0.5, 0.5], constant term first: 2e-9 off, far under rounding; exact at 0, where chains of ratios of
-large splats multiply whatever is off."""
+"""2**x on [-0.5, 0.5], constant term first: 2e-9 off, far under rounding.
+
+Exact at 0, because the ratios of large splats are close to 1 and chains of them multiply what is off.
+"""
 
 _ROUND_TO_INTEGER = 12582912.0
 """1.5 * 2**23: adding it rounds to an integer and leaves that integer in the low bits of the float."""

@@ -8,13 +8,12 @@ Lists of splats in, planes out; gradients of planes in, gradients of splats out.
 import math
 
 import numpy as np
-from numba import float32, prange
+from numba import float32
 
 from medgs_core.rasterize._cpu_kernels import SOURCES
 from medgs_core.rasterize._cpu_kernels.bands import (
     BAND_ROWS,
     GEOMETRY,
-    PARTS,
     SUPPORT,
     clear,
     entry,
@@ -85,9 +84,9 @@ def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, p
 
 
 @entry
-def draw_sum(means, conics, opacities, features, boxes, lists, starts, planes, sources=SOURCES):
-    """Fill `planes` (features + 1, height, stride): the weighted sums and, last, the sum of the weights."""
-    for band in prange(starts.shape[0] - 1):
+def draw_sum(first, end, means, conics, opacities, features, boxes, lists, starts, planes, sources=SOURCES):
+    """Fill bands first..end-1 of `planes` (features + 1, height, stride): weighted sums, last the sum of weights."""
+    for band in range(first, end):
         _draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes)
 
 
@@ -146,21 +145,17 @@ def _differentiate(splat, means, conics, opacities, features, boxes, planes, sha
         gradients[splat, GEOMETRY] = opacity * total(colored)
 
 
-@kernel
-def _differentiate_part(part, means, conics, opacities, features, boxes, planes, gradients):
+@entry
+def differentiate_sum(
+    first, end, means, conics, opacities, features, boxes, planes, gradients, sources=SOURCES
+):
+    """Fill rows first..end-1 of `gradients` (splats, 6 + features) from the gradients of the planes.
+
+    Those are 0 in spare columns. In a sum no splat depends on another, so each reads the image under its own box: no
+    bands, no lists.
+    """
     shape, slope = np.empty(BAND_ROWS * LANES, np.float32), np.empty(BAND_ROWS * LANES, np.float32)
-    splats = means.shape[0]
-    for splat in range(part * splats // PARTS, (part + 1) * splats // PARTS):
+    for splat in range(first, end):
         gradients[splat, :] = 0.0
         if boxes[splat, 3] >= 0:
             _differentiate(splat, means, conics, opacities, features, boxes, planes, shape, slope, gradients)
-
-
-@entry
-def differentiate_sum(means, conics, opacities, features, boxes, planes, gradients, sources=SOURCES):
-    """Fill `gradients` (splats, 6 + features) from the gradients of the planes, which are 0 in spare columns.
-
-    In a sum no splat depends on another, so each reads the image under its own box: no bands, no lists.
-    """
-    for part in prange(PARTS):
-        _differentiate_part(part, means, conics, opacities, features, boxes, planes, gradients)

@@ -1,0 +1,19 @@
+"""`medgs doctor`: what this machine can do, as a block to paste into an issue."""
+
+import argparse
+
+OUR_FAULT = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: `medgs doctor` takes no options."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine and report; 1 if a test rendering fails."""
+    from medgs_core.cli._screen import print_facts
+    from medgs_core.doctor import examine
+
+    report = examine()
+    print_facts(report.facts)
+    return 0 if report.healthy else OUR_FAULT

@@ -1,0 +1,69 @@
+"""`medgs evaluate`: how well each method predicts slices of a volume that it has not seen."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from medgs_core.cli._inputs import add_input, add_json, add_quiet, read_input
+from medgs_core.cli._options import add_settings, chosen_settings
+from medgs_core.cli._screen import FitBar, gain, print_table, strict_json
+from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
+
+if TYPE_CHECKING:
+    from medgs_core.evaluate import Evaluation
+
+REFERENCE = "linear"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `medgs evaluate` takes."""
+    add_input(parser)
+    add_settings(parser, EvaluateConfig, FitConfig, ReadConfig)
+    add_json(parser)
+    add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hide, fit, predict, compare."""
+    config = chosen_settings(args, FitConfig)
+    stride = chosen_settings(args, EvaluateConfig).stride
+    volume = read_input(args.input, chosen_settings(args, ReadConfig))
+
+    from medgs_core.evaluate import evaluate_volume
+    from medgs_core.rasterize import choose_device
+
+    choose_device(config.device)
+    with FitBar(args.quiet) as bar:
+        evaluation = evaluate_volume(volume, config, stride=stride, progress=bar)
+    if args.json:
+        print(strict_json(describe_evaluation(evaluation, stride)))
+    else:
+        print_evaluation(evaluation, stride)
+    return 0
+
+
+def describe_evaluation(evaluation: "Evaluation", stride: int) -> dict[str, object]:
+    """Return an evaluation as JSON types."""
+    return {
+        "axis": evaluation.axis,
+        "stride": stride,
+        "kept": list(evaluation.kept),
+        "held_out": list(evaluation.held_out),
+        "methods": {
+            name: {"psnr": score.psnr, "ssim": score.ssim, "seconds": score.seconds}
+            for name, score in evaluation.methods.items()
+        },
+    }
+
+
+def print_evaluation(evaluation: "Evaluation", stride: int) -> None:
+    """Print the methods side by side."""
+    print(
+        f"slices along axis {evaluation.axis}, every {stride}. kept ({len(evaluation.kept)}); means over the "
+        f"{len(evaluation.held_out)} held-out slices between"
+    )
+    reference = evaluation.methods[REFERENCE].psnr
+    rows = [
+        (name, f"{score.psnr:.2f}", gain(score.psnr, reference), f"{score.ssim:.4f}", f"{score.seconds:.1f}")
+        for name, score in evaluation.methods.items()
+    ]
+    print_table(("method", "PSNR (dB)", f"over {REFERENCE}", "SSIM", "seconds"), rows)

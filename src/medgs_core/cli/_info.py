@@ -1,0 +1,100 @@
+"""`medgs info`: what is in a volume or a model. A model's header is read alone: no torch, no tensors."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medgs_core.cli._inputs import add_json, read_input
+from medgs_core.cli._options import add_settings, chosen_settings
+from medgs_core.cli._screen import print_facts, strict_json
+from medgs_core.config import ReadConfig
+from medgs_core.volume import Volume, is_regular, resolve_axis, robust_window, slice_positions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `medgs info` takes."""
+    parser.add_argument("file", metavar="FILE", help="a volume, or a .medgs model")
+    add_settings(parser, ReadConfig)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and tell."""
+    from medgs_core.formats.model_header import MODEL_ENDING, read_header
+
+    if Path(args.file).name.lower().endswith(MODEL_ENDING):
+        header = read_header(args.file)
+        shown, lines = header, _model_lines(header)
+    else:
+        config = chosen_settings(args, ReadConfig)
+        volume = read_input(args.file, config)
+        shown = describe_volume(volume, config.axis)
+        lines = _volume_lines(shown)
+    if args.json:
+        print(strict_json(shown))
+    else:
+        print_facts(lines)
+    return 0
+
+
+def describe_volume(volume: Volume, axis_wish: str) -> dict[str, Any]:
+    """Return what there is to say about a volume, as JSON types."""
+    axis = resolve_axis(volume, axis_wish)
+    positions = slice_positions(volume, axis)
+    window = robust_window(volume.voxels)
+    return {
+        "shape": list(volume.voxels.shape),
+        "dtype": str(volume.voxels.dtype),
+        "spacing": list(volume.spacing),
+        "unit": volume.unit,
+        "affine": volume.affine.tolist(),
+        "axis": axis,
+        "slices": len(positions),
+        "channels": volume.channels,
+        "even": is_regular(positions),
+        "slope": volume.slope,
+        "intercept": volume.intercept,
+        "stored_range": [volume.voxels.min().item(), volume.voxels.max().item()],
+        "window": [window.low, window.high],
+    }
+
+
+def _volume_lines(facts: Mapping[str, Any]) -> dict[str, str]:
+    low, high = facts["stored_range"]
+    dark, bright = facts["window"]
+    spaced = "evenly" if facts["even"] else "unevenly"
+    return {
+        "volume": f"{_product(facts['shape'])} {facts['dtype']}, {facts['channels']} channel(s)",
+        "spacing": f"{_product(facts['spacing'])} {facts['unit']}",
+        "slices": f"{facts['slices']} along axis {facts['axis']}, {spaced} spaced",
+        "stored values": f"{low:g} to {high:g}, window {dark:g} to {bright:g}",
+        "measured value": f"stored x {facts['slope']:g} + {facts['intercept']:g}",
+    }
+
+
+def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
+    gaussians, voxels, geometry = header["gaussians"], header["voxels"], header["geometry"]
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in header["scores"].items())
+    provenance = header["provenance"]
+    columns = zip(*(row[:3] for row in geometry["affine"][:3]), strict=True)
+    spacing = [sum(entry**2 for entry in column) ** 0.5 for column in columns]
+    lines = {
+        "model": f"{gaussians['count']:,} Gaussians, {gaussians['channels']} channel(s), drift of degree "
+        f"{gaussians['degree']}, rule {header['compositing']}",
+        "volume": f"{_product(voxels['shape'])} {voxels['dtype']}, slices along axis {header['axis']}",
+        "spacing": f"{_product(spacing)} {geometry['unit']}",
+        "measured voxels": "in the file" if header["has_source"] else "left out",
+        "scores": f"{scores} (mean PSNR in dB)" if scores else "none",
+        "hash": header["sha256"],
+    }
+    if "steps_done" in provenance:
+        lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}"
+    settings = provenance.get("settings", {})
+    if settings:
+        lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+    return lines
+
+
+def _product(sizes: list[Any] | tuple[Any, ...]) -> str:
+    return " x ".join(f"{size:.6g}" if isinstance(size, float) else str(size) for size in sizes)

@@ -1,0 +1,70 @@
+"""The volume that a command line names: a path and how to read it come in, a `Volume` goes out."""
+
+import argparse
+from pathlib import Path
+
+from medgs_core.config import ReadConfig
+from medgs_core.volume import Volume
+
+COMMENT = "#"
+LONGEST_SHOWN = 40
+"""Characters of a wrong line in the sentence about it: it may be a binary file."""
+
+
+def read_input(path: str, config: ReadConfig) -> Volume:
+    """Return the volume at a path, with the positions of its slices where a file gives them.
+
+    Raises
+    ------
+    ValueError
+        If one of the two files cannot be read as such.
+    """
+    from medgs_core.formats import read_volume
+
+    positions = None if config.slice_positions is None else read_positions(config.slice_positions)
+    return read_volume(path, volume=config.volume, voxel_size=config.voxel_size, positions=positions)
+
+
+def read_positions(path: str) -> list[float]:
+    """Return the slice positions in a text file: one number per line, empty lines and # comments aside.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or a line is no number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(
+            f"--slice-positions must name a readable text file, got '{path}' ({reason}); check the path."
+        ) from error
+    positions = []
+    for number, line in enumerate(lines, start=1):
+        text = line.partition(COMMENT)[0].strip()
+        if not text:
+            continue
+        try:
+            positions.append(float(text))
+        except ValueError:
+            raise ValueError(
+                f"--slice-positions must hold one number per line, got '{text[:LONGEST_SHOWN]}' in line "
+                f"{number} of '{path}'; correct the line."
+            ) from None
+    return positions
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the argument for the volume to read."""
+    parser.add_argument("input", metavar="IN", help="volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the option that silences all but mistakes and what was asked for."""
+    parser.add_argument("--quiet", action="store_true", help="no plan, no progress bar, no summary")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option that prints for programs."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")

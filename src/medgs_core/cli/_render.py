@@ -1,0 +1,119 @@
+"""`medgs render`: a model becomes a volume in a file, with a note beside it of what each slice is."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from medgs_core.cli._inputs import add_quiet
+from medgs_core.cli._options import add_settings, chosen_settings, option_name
+from medgs_core.cli._screen import progress_bar, strict_json
+from medgs_core.config import RenderConfig
+from medgs_core.volume import Volume
+
+if TYPE_CHECKING:
+    from medgs_core.model import FittedModel
+    from medgs_core.render import Sampling
+
+NOTE_ENDING = ".json"
+VERSIONS_OF = ("medgs-napari", "torch", "numpy", "numba")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `medgs render` takes."""
+    parser.add_argument("model", metavar="MODEL", help="a .medgs file that medgs fit wrote")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help=f"volume to write; OUT{NOTE_ENDING} tells what its slices are",
+    )
+    add_settings(parser, RenderConfig)
+    add_quiet(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render and write."""
+    from medgs_core.formats import check_volume_output, check_writable
+
+    config = chosen_settings(args, RenderConfig)
+    check_volume_output(args.output)
+    check_writable(args.output + NOTE_ENDING)
+
+    from medgs_core.model_file import load_model
+    from medgs_core.render import sample_slices
+
+    model = load_model(args.model)
+    sampling = sample_slices(model, config)
+    _check_even(model, config, sampling)
+    _, note = render_to_file(model, config, args.output, quiet=args.quiet)
+    if not args.quiet:
+        measured = sum(entry["measured"] for entry in note["slices"])
+        print(f"wrote {args.output}: {len(note['slices'])} slices, {measured} of them measured")
+    return 0
+
+
+def render_to_file(
+    model: "FittedModel", config: RenderConfig, output: str | os.PathLike[str], *, quiet: bool
+) -> tuple[Volume, dict[str, Any]]:
+    """Write the rendered volume, and a note of what its slices are beside it; return both."""
+    from medgs_core.formats import replaced_file, write_volume
+    from medgs_core.render import render_volume, sample_slices
+
+    with progress_bar(quiet, desc="rendering", total=len(sample_slices(model, config).coordinates)) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.update()
+
+        volume = render_volume(model, config, report=advance)
+    write_volume(volume, output)
+    note = describe_rendering(model, config)
+    with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
+        file.write((strict_json(note) + "\n").encode())
+    return volume, note
+
+
+def describe_rendering(model: "FittedModel", config: RenderConfig) -> dict[str, Any]:
+    """Return which slices are measured and which synthetic, how well such slices are predicted, and by what.
+
+    A slice counts as measured only if its voxels are the stored ones.
+    """
+    from importlib.metadata import version
+
+    from medgs_core.model_file import model_hash
+    from medgs_core.render import is_measured, sample_slices
+
+    stored = model.has_source and not config.denoise
+    slices = [
+        {"index": index, "t": float(t), "measured": stored and is_measured(float(t))}
+        for index, t in enumerate(sample_slices(model, config).coordinates)
+    ]
+    return {
+        "axis": model.axis,
+        "slices": slices,
+        "scores": dict(model.scores),
+        "hidden_slices": model.provenance.get("hidden_slices", []),
+        "model_sha256": model_hash(model),
+        "options": config.model_dump(mode="json"),
+        "versions": {name: version(name) for name in VERSIONS_OF},
+    }
+
+
+def _check_even(model: "FittedModel", config: RenderConfig, sampling: "Sampling") -> None:
+    """Refuse slices at uneven distances, which no volume file can hold.
+
+    Raises
+    ------
+    ValueError
+        Naming the option that asked for them.
+    """
+    if sampling.positions is None:
+        return
+    asked = (
+        option_name("positions") if config.positions is not None else f"{option_name('factor')} {config.factor or 1}"
+    )
+    gaps = sampling.positions[1:] - sampling.positions[:-1]
+    raise ValueError(
+        f"The slices of a file must be evenly spaced, got {asked} with gaps from {gaps.min():g} to "
+        f"{gaps.max():g} {model.volume.unit}; give {option_name('spacing')} instead."
+    )

@@ -1,0 +1,134 @@
+"""What slices that were not shown teach: honest scores, and how far to trust the Gaussians between slices.
+
+A phase of the fit with its Gaussians and the slices hidden from it come in; scores, trust and smoothing go out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from medgs_core.arrays import Image
+from medgs_core.classical import METHODS, Method, interpolate_slices
+from medgs_core.correspondence import Flows
+from medgs_core.descent import Parameters, Phase
+from medgs_core.detail import add_detail, strength_of
+from medgs_core.evidence import Evidence, interpolate_blended, solve_blend
+from medgs_core.metrics import score_slice
+from medgs_core.slices import SliceStack
+from medgs_core.tensors import single_threaded_torch
+
+BASELINES: tuple[Method, ...] = tuple(method for method in METHODS if method != "nearest")
+OURS = "medgs"
+BLEND = "blend"
+"""Names among the scores of the model, and of the blended classical methods without Gaussians."""
+
+USUAL_TRUST, USUAL_SMOOTHING = 0.5, 0.2
+"""How far to follow the Gaussians before hidden slices tell: near the best on most volumes, far from bad on all."""
+
+HIDDEN_SHARE = 0.5
+"""Weight of what hidden slices say against these values: they are predicted across gaps twice as wide as those that
+will be filled, where both optima lie elsewhere (docs/method.md)."""
+
+STRENGTH_RIDGE = 1e-3
+"""Keeps trust and smoothing at the usual values where hidden slices hold no information."""
+
+Predict = Callable[[float], Image]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What hidden slices taught.
+
+    Attributes
+    ----------
+    scores : mean PSNR in dB by method
+    trust, smoothing : see `model.DetailStrength`
+    """
+
+    scores: Mapping[str, float]
+    trust: float
+    smoothing: float
+
+
+def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> Lesson:
+    """Return what the slices that a phase did not see teach.
+
+    Parameters
+    ----------
+    phase : Phase
+        Of all slices but the hidden ones.
+    parameters : Parameters
+        The Gaussians that it fitted.
+    whole : SliceStack
+        All slices.
+    hidden : tuple of int
+        Those not seen, at least one.
+    """
+
+    def estimate(t: float) -> Image:
+        with torch.no_grad(), single_threaded_torch():
+            return phase.render(parameters.optimizer.parameters, phase.coordinate(t)).cpu().numpy()
+
+    def predict(t: float, trust: float, smoothing: float) -> Image:
+        return add_detail(phase.stack, phase.flows, estimate, strength_of(phase.weights, trust, smoothing), t)
+
+    gram, moment = np.zeros((2, 2)), np.zeros(2)
+    for h in hidden:
+        t = phase.stack.t_at(float(whole.positions[h]))
+        alone = predict(t, 0.0, 0.0)
+        parts = np.stack([(predict(t, *unit) - alone).ravel() for unit in ((1.0, 0.0), (0.0, 1.0))]).astype(np.float64)
+        gram += parts @ parts.T
+        moment += parts @ (whole.image(h) - alone).ravel()
+    pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
+    usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])
+    learned = np.clip(np.linalg.solve(gram + pull, moment + pull @ usual), 0.0, 1.0)
+    trust, smoothing = (float(value) for value in (1.0 - HIDDEN_SHARE) * usual + HIDDEN_SHARE * learned)
+    predictions: dict[str, Predict] = {OURS: lambda t: predict(t, trust, smoothing)}
+    predictions |= _classical(phase.stack, phase.flows)
+    found = [_score(whole, h, phase.stack, predictions) for h in hidden]
+    return Lesson(_mean(found), trust, smoothing)
+
+
+def cross_validate(stack: SliceStack, evidence: list[Evidence], variants: int) -> dict[str, float]:
+    """Return the scores of the classical methods and their blend, each inner slice predicted from the others.
+
+    The blend's weights are learned without the slice it predicts. Empty without evidence.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        A stack too short to hide slices of.
+    evidence : list of Evidence
+        Of its inner slices.
+    variants : int
+        Flows per pair of slices.
+    """
+    found = []
+    for one in evidence:
+        rest = stack.select([k for k in range(len(stack)) if k != one.k])
+        flows = Flows(rest, variants)
+        weights = solve_blend([other for other in evidence if other.k != one.k])
+        predictions = {BLEND: partial(interpolate_blended, rest, flows, weights), **_classical(rest, flows)}
+        found.append(_score(stack, one.k, rest, predictions))
+    return _mean(found)
+
+
+def _classical(stack: SliceStack, flows: Flows) -> dict[str, Predict]:
+    return {method: partial(interpolate_slices, stack, method=method, flows=flows) for method in BASELINES}
+
+
+def _score(whole: SliceStack, h: int, seen: SliceStack, predictions: Mapping[str, Predict]) -> dict[str, float]:
+    """Return the PSNR of every prediction of slice h, made from the seen slices."""
+    t = seen.t_at(float(whole.positions[h]))
+    window, truth = whole.window, whole.planes[h]
+    return {
+        name: score_slice(truth, window.to_stored(predict(t), truth.dtype), window.low, window.high)[0]
+        for name, predict in predictions.items()
+    }
+
+
+def _mean(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in found])) for name in (found[0] if found else ())}

@@ -1,0 +1,120 @@
+"""The state of a fit between two steps, and how it becomes a checkpoint and comes back.
+
+All that a fit needs to end where an unbroken one would; the volume and the settings are known by hash and by value.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from medgs_core.config import FitConfig
+from medgs_core.descent import Parameters
+from medgs_core.hidden import USUAL_SMOOTHING, USUAL_TRUST
+from medgs_core.model import FitCheckpoint
+from medgs_core.optimizer import RowAdam
+
+
+@dataclass
+class Running:
+    """A fit under way.
+
+    Attributes
+    ----------
+    parameters : the Gaussians, moved in place
+    generator : of every random choice
+    phase : 0 while slices hide, 1 when all are seen
+    step : steps done in the phase
+    order : slices still to come before all are drawn anew
+    loss : running mean of the squared error; nan before the first step
+    scores : mean PSNR in dB by method, once known
+    trust, smoothing : see `model.DetailStrength`
+    """
+
+    parameters: Parameters
+    generator: np.random.Generator
+    phase: int
+    step: int = 0
+    order: list[int] = field(default_factory=list)
+    loss: float = math.nan
+    scores: dict[str, float] = field(default_factory=dict)
+    trust: float = USUAL_TRUST
+    smoothing: float = USUAL_SMOOTHING
+
+
+def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
+    """Return the state as a checkpoint of the volume with this hash, under these settings."""
+    optimizer = state.parameters.optimizer
+    tensors = {
+        "parameters": optimizer.parameters,
+        "mean": optimizer.mean,
+        "square": optimizer.square,
+        "seen": optimizer.seen,
+    }
+    facts = {
+        "settings": config.model_dump(mode="json"),
+        "input_sha256": identity,
+        "generator": state.generator.bit_generator.state,
+        "starts": state.parameters.starts.tolist(),
+        "phase": state.phase,
+        "step": state.step,
+        "order": state.order,
+        "loss": None if math.isnan(state.loss) else state.loss,
+        "scores": state.scores,
+        "trust": state.trust,
+        "smoothing": state.smoothing,
+    }
+    return FitCheckpoint({name: tensor.clone().cpu() for name, tensor in tensors.items()}, facts)
+
+
+def restore(
+    checkpoint: FitCheckpoint, config: FitConfig, identity: str, channels: int, device: torch.device
+) -> Running:
+    """Return the state that a checkpoint holds.
+
+    Raises
+    ------
+    ValueError
+        If it belongs to another volume or other settings.
+    """
+    facts = checkpoint.facts
+    _check_same(facts, config, identity)
+    tensors = {name: tensor.to(device) for name, tensor in checkpoint.tensors.items()}
+    generator = np.random.default_rng()
+    generator.bit_generator.state = facts["generator"]
+    parameters = Parameters(
+        RowAdam(tensors["parameters"], tensors["mean"], tensors["square"], tensors["seen"]),
+        np.array(facts["starts"], dtype=np.int64),
+        channels,
+    )
+    return Running(
+        parameters=parameters,
+        generator=generator,
+        phase=facts["phase"],
+        step=facts["step"],
+        order=list(facts["order"]),
+        loss=math.nan if facts["loss"] is None else facts["loss"],
+        scores=dict(facts["scores"]),
+        trust=facts["trust"],
+        smoothing=facts["smoothing"],
+    )
+
+
+def _check_same(facts: Mapping[str, Any], config: FitConfig, identity: str) -> None:
+    if facts["input_sha256"] != identity:
+        msg = (
+            f"a fit resumes on the volume it began with, got one with hash {identity[:12]} instead of "
+            f"{facts['input_sha256'][:12]}; give the first volume, or start anew without --resume"
+        )
+        raise ValueError(msg)
+    ours = config.model_dump(mode="json")
+    for name, value in facts["settings"].items():
+        if ours.get(name) != value:
+            msg = (
+                f"a fit resumes with the settings it began with, got {name} {ours.get(name)} instead of {value}; "
+                "give the first settings, or start anew without --resume"
+            )
+            raise ValueError(msg)

@@ -1,0 +1,42 @@
+"""Small stacks of slices whose content between the slices is known."""
+
+import numpy as np
+
+from medgs_core.slices import SliceStack
+from medgs_core.volume import IntensityWindow
+
+UNEVEN = np.array([0.0, 0.7, 2.2, 2.9, 4.6, 5.0, 6.5])
+"""Slice positions with gaps from 0.4 to 1.7."""
+
+UNIT_WINDOW = IntensityWindow(0.0, 1.0)
+"""Stored values are unit intensities, so a float32 slice comes back bit by bit."""
+
+
+def stack_of(images, positions=None):
+    """Return a stack of float32 images, at 0, 1, 2.. if no positions are given."""
+    planes = np.asarray(images, np.float32)
+    places = np.arange(len(planes)) if positions is None else positions
+    return SliceStack(planes, np.asarray(places, np.float64), UNIT_WINDOW)
+
+
+def random_images(slices, height=9, width=7, channels=2, seed=0):
+    """Return white noise in [0, 1]: nothing about one slice follows from another."""
+    return np.random.default_rng(seed).random((slices, height, width, channels), dtype=np.float32)
+
+
+def blobs(shift_x=0.0, shift_y=0.0, height=64, width=72):
+    """Return a smooth one-channel image in [0, 1], its content moved by (shift_x, shift_y) pixels."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    generator = np.random.default_rng(3)
+    image = np.zeros((height, width))
+    for _ in range(40):
+        center_x, center_y = generator.uniform(-10, width + 10), generator.uniform(-10, height + 10)
+        radius, intensity = generator.uniform(4, 8), generator.uniform(0.2, 0.6)
+        distance = (x - center_x - shift_x) ** 2 + (y - center_y - shift_y) ** 2
+        image += intensity * np.exp(-distance / (2 * radius**2))
+    return (image / 2.5)[..., np.newaxis].astype(np.float32)
+
+
+def drifting_blobs(slices, step_x, step_y=0.0, **size):
+    """Return blobs that travel by (step_x, step_y) pixels from slice to slice."""
+    return np.stack([blobs(k * step_x, k * step_y, **size) for k in range(slices)])

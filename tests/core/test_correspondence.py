@@ -1,0 +1,245 @@
+"""Flow against known motion, and what is carried along it."""
+
+import numpy as np
+import pytest
+
+from medgs_core.cache import RecentlyUsed
+from medgs_core.correspondence import (
+    SMALLEST_SIDE,
+    SMOOTHNESS,
+    Correspondence,
+    Flows,
+    agreement,
+    carry,
+    correspond,
+    warp,
+)
+
+from ._stacks import blobs, drifting_blobs, random_images, stack_of
+
+MARGIN = 10
+"""Pixels left out at the border, where what moved in was not in the other slice."""
+
+FLOW_TOLERANCE = 0.15
+"""Pixels. 8-bit slices: a gradient of 0.02 per pixel is 5 gray values, so rounding alone is 0.1 pixel in places."""
+
+WARP_ERROR = 3e-3
+"""OpenCV's cubic kernel (A = -0.75) misplaces a ramp by up to 0.047 pixel, and it samples in steps of 1/32 pixel;
+together 0.063 pixel at the largest slope of the blobs, 0.046 per pixel."""
+
+SIZES = [(1, 1), (1, 20), (20, 1), (5, 7), (11, 11), (12, 11), (12, 12), (12, 60), (60, 13)]
+
+
+def inner(field):
+    return field[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
+
+
+def constant_flow(height, width, dx, dy):
+    flow = np.empty((1, height, width, 2), np.float16)
+    flow[...] = (dx, dy)
+    return Correspondence(flow, -flow)
+
+
+def flow_of(*fields):
+    stacked = np.stack([np.asarray(field, np.float16) for field in fields])
+    return Correspondence(stacked, -stacked)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (2.5, 0.0), (0.0, -3.0), (-4.0, 1.5)])
+def test_flow_of_a_moved_image_is_its_motion(dx, dy):
+    found = correspond(blobs(), blobs(dx, dy), variants=2)
+    assert found.forward.shape == found.backward.shape == (2, 64, 72, 2)
+    for fields, motion in ((found.forward, (dx, dy)), (found.backward, (-dx, -dy))):
+        error = np.abs(inner(fields.astype(np.float32)) - np.float32(motion))
+        assert error.mean() < FLOW_TOLERANCE
+        assert np.quantile(error, 0.95) < 3 * FLOW_TOLERANCE  # flat places between the blobs
+
+
+def test_the_first_variant_is_the_flow_alone():
+    both, one = correspond(blobs(), blobs(2.0), variants=2), correspond(blobs(), blobs(2.0))
+    assert np.array_equal(both.leading().forward, one.forward)
+    assert np.array_equal(both.leading().backward, one.backward)
+    assert not np.array_equal(both.forward[0], both.forward[1])
+
+
+def test_flow_is_the_same_every_time():
+    first, second = (correspond(blobs(), blobs(2.0, 1.0), variants=2) for _ in range(2))
+    assert np.array_equal(first.forward, second.forward)
+    assert np.array_equal(first.backward, second.backward)
+
+
+def test_flow_sees_the_mean_of_the_channels():
+    # five channels of which one moves: the mean moves too, with a fifth of the contrast
+    still = np.repeat(np.full_like(blobs(), 0.5), 4, axis=2)
+    first, second = (np.concatenate([still, blobs(x)], axis=2) for x in (0.0, 2.0))
+    found = correspond(first, second).forward.astype(np.float32)
+    assert abs(inner(found)[..., 0].mean() - 2.0) < 0.5
+
+
+def test_flow_between_equal_slices_is_zero():
+    assert not correspond(blobs(), blobs()).forward.any()
+    assert not correspond(np.full((20, 20, 1), 0.5, np.float32), np.full((20, 20, 1), 0.5, np.float32)).forward.any()
+
+
+def test_short_sides_get_zero_flow_and_longer_ones_do_not():
+    motion = [correspond(*(blobs(x, height=side) for x in (0.0, 2.0))) for side in (SMALLEST_SIDE - 1, SMALLEST_SIDE)]
+    assert [bool(found.forward.any()) for found in motion] == [False, True]
+
+
+def test_memory_of_a_correspondence_is_two_bytes_a_number():
+    assert correspond(random_images(2)[0], random_images(2)[1], variants=2).nbytes == 2 * 2 * (2 * 9 * 7 * 2)
+
+
+@pytest.mark.parametrize("variants", [0, len(SMOOTHNESS) + 1])
+def test_only_existing_variants_can_be_asked_for(variants):
+    with pytest.raises(AssertionError):
+        correspond(blobs(), blobs(), variants)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 6), (6, 1), (9, 7)])
+def test_warp_along_zero_flow_is_identity(height, width, channels):
+    image = random_images(1, height, width, channels)[0]
+    assert np.array_equal(warp(image, np.zeros((height, width, 2), np.float32)), image)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 5, 9])
+def test_warp_by_whole_pixels_looks_there_and_repeats_the_edge(channels):
+    image = random_images(1, 6, 8, channels)[0]
+    moved = warp(image, np.full((6, 8, 2), (3, -2), np.float32))  # looks 3 columns right, 2 rows up
+    rows, columns = np.clip(np.arange(6) - 2, 0, 5), np.clip(np.arange(8) + 3, 0, 7)
+    assert np.array_equal(moved, image[rows][:, columns])
+
+
+def test_warp_between_pixels_follows_a_smooth_image():
+    assert max(np.abs(np.diff(blobs(), axis=axis)).max() for axis in (0, 1)) < 0.046
+    moved = warp(blobs(), np.full((64, 72, 2), (0.3, -0.7), np.float32))
+    assert np.abs(inner(moved) - inner(blobs(-0.3, 0.7))).max() < WARP_ERROR
+    assert np.abs(inner(moved) - inner(blobs(0.3, -0.7))).max() > 10 * WARP_ERROR  # the other way
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 5])
+def test_carry_to_either_end_is_that_slice(size, channels):
+    first, second = random_images(2, *size, channels)
+    between = correspond(first, second, variants=2)
+    assert np.array_equal(carry(first, second, between, 0.0)[0], first)
+    assert np.array_equal(carry(first, second, between, 1.0)[0], second)
+
+
+def test_carry_tends_to_the_ends():
+    # random flow and slices: close to an end the other slice has weight alpha and the warp is below 1/64 pixel
+    first, second = random_images(2, 20, 24)
+    between = correspond(first, second)
+    assert np.abs(between.forward).max() > 0.5
+    for alpha, end in ((1e-4, first), (1 - 1e-4, second)):
+        # cubic values overshoot [0, 1] by a quarter at most: 1e-4 times a difference below 1.5
+        assert np.abs(carry(first, second, between, alpha)[0] - end).max() < 1.5e-4
+
+
+def test_carry_along_zero_flow_is_linear():
+    first, second = random_images(2)
+    blend, mismatch = carry(first, second, constant_flow(9, 7, 0, 0), 0.3)
+    assert blend == pytest.approx(0.7 * first + 0.3 * second, abs=1e-6)
+    assert mismatch == pytest.approx(np.abs(first - second).mean(axis=2), abs=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.8])
+def test_carry_along_the_true_motion_moves_the_image(alpha):
+    blend, mismatch = carry(blobs(), blobs(4.0, -2.0), constant_flow(64, 72, 4.0, -2.0), alpha)
+    truth = blobs(4.0 * alpha, -2.0 * alpha)
+    straight = (1 - alpha) * blobs() + alpha * blobs(4.0, -2.0)
+    assert np.abs(inner(blend) - inner(truth)).max() < WARP_ERROR
+    assert np.abs(inner(straight) - inner(truth)).max() > 3 * WARP_ERROR
+    assert mismatch[MARGIN:-MARGIN, MARGIN:-MARGIN].max() < WARP_ERROR
+
+
+def test_carry_along_the_flow_it_finds_beats_linear():
+    first, second, truth = blobs(), blobs(5.0, 2.0), blobs(2.5, 1.0)
+    carried = carry(first, second, correspond(first, second, variants=2), 0.5)[0]
+    linear = 0.5 * (first + second)
+    error, straight = (np.square(inner(image) - inner(truth)).mean() for image in (carried, linear))
+    assert error < straight / 100  # 20 dB: the motion is smooth, the slices free of noise
+
+
+def test_variants_count_the_same():
+    first, second = random_images(2, 12, 14)
+    one, other = np.full((12, 14, 2), (1, 0)), np.full((12, 14, 2), (0, -2))
+    mean = [carry(first, second, flow_of(field), 0.4)[0] for field in (one, other)]
+    assert carry(first, second, flow_of(one, other), 0.4)[0] == pytest.approx((mean[0] + mean[1]) / 2, abs=1e-6)
+
+
+def test_each_end_trusts_its_own_flow():
+    # the forward field alone is wrong: its share at alpha is 1 - alpha
+    first, second = blobs(), blobs(4.0)
+    wrong = Correspondence(np.zeros((1, 64, 72, 2), np.float16), constant_flow(64, 72, 4, 0).backward)
+    truth_error, wrong_error = [], []
+    for alpha in (0.1, 0.9):
+        carried = carry(first, second, wrong, alpha)[0]
+        moved = carry(first, second, constant_flow(64, 72, 4, 0), alpha)[0]
+        straight = carry(first, second, constant_flow(64, 72, 0, 0), alpha)[0]
+        assert carried == pytest.approx(alpha * moved + (1 - alpha) * straight, abs=1e-6)
+        truth_error.append(np.abs(carried - moved).mean())
+        wrong_error.append(np.abs(carried - straight).mean())
+    assert truth_error[1] < truth_error[0]
+    assert wrong_error[0] < wrong_error[1]
+
+
+def test_carry_is_the_same_from_the_other_side():
+    first, second = random_images(2, 20, 24)
+    there = correspond(first, second)
+    back = Correspondence(there.backward, there.forward)
+    forth, reverse = carry(first, second, there, 0.3), carry(second, first, back, 0.7)
+    assert forth[0] == pytest.approx(reverse[0], abs=1e-5)
+    assert forth[1] == pytest.approx(reverse[1], abs=1e-5)
+
+
+def test_mismatch_is_judged_on_the_first_channels_only():
+    first, second = random_images(2, 9, 7, 3)
+    still = constant_flow(9, 7, 0, 0)
+    mismatch = carry(first, second, still, 0.5, judged=2)[1]
+    assert mismatch == pytest.approx(np.abs(first - second)[..., :2].mean(axis=2), abs=1e-6)
+
+
+def test_agreement_is_small_where_flow_explains_the_change_and_one_where_it_does_nothing():
+    first, second = blobs(), blobs(4.0)
+    explained = agreement(first, second, carry(first, second, constant_flow(64, 72, 4, 0), 0.5)[1])
+    useless = agreement(first, second, carry(first, second, constant_flow(64, 72, 0, 0), 0.5)[1])
+    middle = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    assert explained[middle].max() < 0.3
+    straight = np.abs(first - second).mean()
+    # the mismatch is the change itself, and the floor of 0.01 stands beside it
+    assert useless[middle].mean() == pytest.approx(straight / (straight + 0.01), abs=0.1)
+    assert useless.max() < 1.0
+
+
+def test_agreement_is_the_ratio_of_the_mismatches_by_hand():
+    # constant planes stay what they are under smoothing: 0.1 / (0.3 + 0.01)
+    first, second = np.full((20, 20, 2), 0.5, np.float32), np.full((20, 20, 2), 0.2, np.float32)
+    ratio = agreement(first, second, np.full((20, 20), 0.1, np.float32))
+    assert ratio == pytest.approx(np.full((20, 20), 0.1 / 0.31), abs=1e-6)
+
+
+def test_agreement_of_equal_slices_is_zero():
+    image = random_images(1, 3, 2)[0]
+    assert not agreement(image, image, np.zeros((3, 2), np.float32)).any()
+
+
+def test_flows_are_those_of_the_neighbors():
+    images = drifting_blobs(3, 2.0)
+    found = Flows(stack_of(images), variants=1).between(1)
+    assert np.array_equal(found.forward, correspond(images[1], images[2]).forward)
+
+
+def test_flows_are_computed_once_and_shared_through_the_memory():
+    memory = RecentlyUsed(2**20)
+    stack = stack_of(drifting_blobs(3, 2.0))
+    found = Flows(stack, 1, memory).between(0)
+    assert Flows(stack, 1, memory).between(0) is found
+    assert Flows(stack, 1, memory).between(1) is not found
+
+
+def test_other_variants_are_other_flows_in_the_same_memory():
+    memory = RecentlyUsed(2**20)
+    stack = stack_of(drifting_blobs(2, 2.0))
+    assert [len(Flows(stack, variants, memory).between(0).forward) for variants in (1, 2)] == [1, 2]

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
+    from medgs_core.lazy import LazyVolume, lazy_volume
     from medgs_core.metrics import psnr, ssim
-    from medgs_core.model import FoldedGaussians
+    from medgs_core.model import FittedModel, FoldedGaussians
     from medgs_core.model_file import load_model, save_model
     from medgs_core.phantom import drifting_phantom
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
-    from medgs_core.render import FittedModel, lazy_volume, render_slice, render_volume
+    from medgs_core.render import render_slice, render_volume
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
@@ -40,6 +41,7 @@ _HOMES = {
     "FittedModel": "model",
     "FoldedGaussians": "model",
     "IntensityWindow": "volume",
+    "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
     "Volume": "volume",
@@ -48,7 +50,7 @@ _HOMES = {
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_slices": "classical",
-    "lazy_volume": "render",
+    "lazy_volume": "lazy",
     "load_model": "model_file",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
@@ -68,6 +70,7 @@ __all__ = [
     "FittedModel",
     "FoldedGaussians",
     "IntensityWindow",
+    "LazyVolume",
     "Progress",
     "RenderConfig",
     "Volume",

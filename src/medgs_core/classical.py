@@ -108,9 +108,7 @@ def _end_slope(inner: Image, following: Image, following_step: np.float32) -> Im
     return np.where(overshoots, 3 * inner, end)
 
 
-def interpolate_slices(
-    stack: SliceStack, t: float, method: Method = "linear", flows: Flows | None = None
-) -> Image:
+def interpolate_slices(stack: SliceStack, t: float, method: Method = "linear", flows: Flows | None = None) -> Image:
     """Return the slice at coordinate t by one classical method.
 
     Parameters

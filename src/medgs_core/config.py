@@ -68,21 +68,17 @@ class Effort(Settings):
 
 
 EFFORTS: dict[str, Effort] = {
-    "fast": Effort(pixels_per_gaussian=16, steps_per_slice=4, fewest_steps=60, flow_variants=2),
-    "balanced": Effort(pixels_per_gaussian=10, steps_per_slice=16, fewest_steps=240, flow_variants=2),
-    "quality": Effort(pixels_per_gaussian=8, steps_per_slice=48, fewest_steps=720, flow_variants=2),
+    "fast": Effort(pixels_per_gaussian=16, steps_per_slice=6, fewest_steps=90, flow_variants=2),
+    "balanced": Effort(pixels_per_gaussian=12, steps_per_slice=16, fewest_steps=240, flow_variants=2),
+    "quality": Effort(pixels_per_gaussian=8, steps_per_slice=40, fewest_steps=600, flow_variants=2),
 }
 
 
 class ReadConfig(Settings):
     """How a file becomes a volume."""
 
-    volume: int | None = Field(
-        default=None, ge=0, description="which 3-D volume of a 4-D file to read, from 0"
-    )
-    axis: Axis = Field(
-        default="auto", description="slice axis in the file's order; auto: the axis of largest spacing"
-    )
+    volume: int | None = Field(default=None, ge=0, description="which 3-D volume of a 4-D file to read, from 0")
+    axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
     slice_positions: str | None = Field(
         default=None,
         description="text file with one slice position per line, in the file's unit, for uneven spacing",
@@ -95,9 +91,7 @@ class ReadConfig(Settings):
 class FitConfig(Settings):
     """How a model is fitted."""
 
-    axis: Axis = Field(
-        default="auto", description="slice axis in the file's order; auto: the axis of largest spacing"
-    )
+    axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
     preset: Preset = Field(default="balanced", description="how much to spend: Gaussians, steps and flows")
     steps: int | None = Field(
         default=None, ge=1, le=10_000_000, description="optimization steps in all; default: by preset"
@@ -114,13 +108,9 @@ class FitConfig(Settings):
         le=100_000,
         description="slices hidden in a first phase and scored; 0: none; default: by stack",
     )
-    device: Device = Field(
-        default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU"
-    )
+    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="seed of every random choice")
-    drift_degree: int = Field(
-        default=1, ge=1, le=3, description="degree of the Gaussians' path across slices"
-    )
+    drift_degree: int = Field(default=1, ge=1, le=3, description="degree of the Gaussians' path across slices")
 
     @property
     def effort(self) -> Effort:
@@ -140,9 +130,7 @@ class RenderConfig(Settings):
         allow_inf_nan=False,
         description="distance between slices in the file's unit, from the first slice on",
     )
-    isotropic: bool = Field(
-        default=False, description="distance between slices as the finest in-plane spacing"
-    )
+    isotropic: bool = Field(default=False, description="distance between slices as the finest in-plane spacing")
     positions: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
@@ -157,9 +145,7 @@ class RenderConfig(Settings):
         default=False,
         description="give the Gaussians' estimate at measured slices too, not the stored values",
     )
-    device: Device = Field(
-        default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU"
-    )
+    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
 
     @model_validator(mode="after")
     def _one_sampling(self) -> "RenderConfig":
@@ -185,6 +171,4 @@ class RenderConfig(Settings):
 class EvaluateConfig(Settings):
     """Which slices are hidden and predicted when methods are compared."""
 
-    stride: int = Field(
-        default=2, ge=2, le=1000, description="keep every stride-th slice, predict the others"
-    )
+    stride: int = Field(default=2, ge=2, le=1000, description="keep every stride-th slice, predict the others")

@@ -3,6 +3,7 @@
 A stack (all slices, or those not hidden) and packed parameters come in; the parameters move in place.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from medgs_core.arrays import Image, Positions
 from medgs_core.correspondence import Flows
 from medgs_core.evidence import BlendWeights, interpolate_blended
-from medgs_core.fold import fold_visible, visible_rows
+from medgs_core.fold import REACH, fold_visible, visible_rows
 from medgs_core.model import Compositing, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.rasterize import render_splats
@@ -44,7 +45,7 @@ SPREAD_RANGE = (0.3, 1.5)
 a fixed number of slices' Gaussians, however long the stack."""
 
 BLOCK_REACH = 6
-"""Slices around a position whose Gaussians can be visible there: three of the largest spread, plus the center's reach."""
+"""Slices around a position whose Gaussians can be visible there: three of the largest spread and the center's reach."""
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Parameters:
         low = self.starts[max(0, int(np.floor(first)) - BLOCK_REACH)]
         high = self.starts[min(slices, int(np.ceil(last)) + BLOCK_REACH + 1)]
         near = FoldedGaussians.unpack(self.optimizer.parameters[low:high], self.channels)
-        reach = 3.0 * near.spread
+        reach = REACH * near.spread
         seen = (near.center + reach >= first) & (near.center - reach <= last)
         return seen.nonzero()[:, 0] + int(low)
 
@@ -88,9 +89,9 @@ class Parameters:
 
 def column_rates(gaussians: FoldedGaussians) -> Tensor:
     """Return the rate of each column of the packed parameters."""
-    return torch.cat(
-        [torch.full((tensor[0].numel(),), RATES[name]) for name, tensor in gaussians.named()]
-    ).to(gaussians.center)
+    return torch.cat([torch.full((math.prod(tensor.shape[1:]),), RATES[name]) for name, tensor in gaussians.named()]).to(
+        gaussians.center
+    )
 
 
 class Phase:
@@ -100,8 +101,8 @@ class Phase:
     ----------
     stack : SliceStack
         Slices seen.
-    coordinates : (slices,)
-        Their coordinates in the model.
+    whole : SliceStack
+        All slices: slice k of it stands at model coordinate k.
     flows : Flows
         Their correspondence.
     weights : BlendWeights
@@ -113,14 +114,15 @@ class Phase:
     def __init__(
         self,
         stack: SliceStack,
-        coordinates: Positions,
+        whole: SliceStack,
         flows: Flows,
         weights: BlendWeights,
         compositing: Compositing,
         device: torch.device,
     ) -> None:
         self.stack = stack
-        self.coordinates = coordinates
+        self.whole = whole
+        self.coordinates: Positions = np.array([whole.t_at(float(z)) for z in stack.positions])
         self.flows = flows
         self.weights = weights
         self.compositing: Compositing = compositing
@@ -133,9 +135,7 @@ class Phase:
 
     def target(self, k: int) -> Tensor:
         """Return the interpolated slice half-way between slices k and k + 1, on the device."""
-        return self._tensor(
-            ("target", k), lambda: interpolate_blended(self.stack, self.flows, self.weights, k + 0.5)
-        )
+        return self._tensor(("target", k), lambda: interpolate_blended(self.stack, self.flows, self.weights, k + 0.5))
 
     def _tensor(self, key: tuple[str, int], make: Callable[[], Image]) -> Tensor:
         if key not in self._tensors:
@@ -146,14 +146,13 @@ class Phase:
         """Return the packed Gaussians at model coordinate t."""
         everything = FoldedGaussians.unpack(packed, self.stack.channels)
         # gathered as one matrix, because one gradient to scatter is cheaper than eight
-        seen = FoldedGaussians.unpack(
-            packed.index_select(0, visible_rows(everything, t)), self.stack.channels
-        )
+        seen = FoldedGaussians.unpack(packed.index_select(0, visible_rows(everything, t)), self.stack.channels)
         return render_splats(fold_visible(seen, t), self.stack.height, self.stack.width, self.compositing)
 
     def coordinate(self, t: float) -> float:
         """Return the model coordinate of coordinate t of this phase's stack."""
-        return float(np.interp(t, np.arange(len(self.coordinates)), self.coordinates))
+        # by way of the position, because gaps left open by hidden slices need not be even
+        return self.whole.t_at(self.stack.z_at(t))
 
     def step(self, parameters: Parameters, k: int, gap: int, rates: Tensor) -> float:
         """Bring the Gaussians closer to slice k and to the target in a gap beside it; return the mean square error.
@@ -167,7 +166,7 @@ class Phase:
         rates : (columns,)
             Step per column.
         """
-        on, between = self.coordinate(k), self.coordinate(gap + 0.5)
+        on, between = float(self.coordinates[k]), self.coordinate(gap + 0.5)
         rows = parameters.visible(min(on, between), max(on, between))
         leaf = parameters.optimizer.parameters.index_select(0, rows).requires_grad_()
         measured = (self.render(leaf, on) - self.measured(k)).square().sum()

@@ -21,9 +21,7 @@ Estimate = Callable[[float], Image]
 """The Gaussians' rendering at a slice coordinate, in unit intensities."""
 
 
-def add_detail(
-    stack: SliceStack, flows: Flows, estimate: Estimate, strength: DetailStrength, t: float
-) -> Image:
+def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: DetailStrength, t: float) -> Image:
     """Return the slice at coordinate t from the Gaussians and the measured slices around it.
 
     With S the measured slices, G the Gaussians' renderings, I the blended interpolant of `evidence`, alpha
@@ -31,8 +29,9 @@ def add_detail(
 
         I(S) + l [G(t) - I(G)] + m 4 alpha (1 - alpha) [I(G) - I(S)]
 
-    so l = 1, m = 0 is G(t) plus the interpolated residual S - G, and l = m = 0 the interpolant alone. What
-    lies outside the intensity window, which the Gaussians do not describe, is interpolated in full.
+    so l = 1, m = 0 is G(t) plus the interpolated residual S - G (but that PCHIP is not quite linear), and
+    l = m = 0 the interpolant alone. What lies outside the intensity window, which the Gaussians do not describe,
+    is interpolated in full.
 
     Parameters
     ----------

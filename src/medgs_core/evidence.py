@@ -18,6 +18,9 @@ from medgs_core.slices import SliceStack
 INGREDIENTS = ("cubic", "pchip", "flow")
 """What is weighed against linear, which gets the rest, so that the weights always add to one."""
 
+Added = Float32[np.ndarray, "height width ingredients channels"]
+"""Cubic, PCHIP and flow, each minus linear."""
+
 AGREEMENT_EDGES = (0.5, 0.8, 1.2)
 """Borders between regions where the flow explains the change well, somewhat, hardly, and not at all."""
 
@@ -59,7 +62,7 @@ class BlendWeights:
 
 def ingredients(
     images: Stack, positions: Positions, k: int, z: float, between: Correspondence, judged: int
-) -> tuple[Image, Image, Plane]:
+) -> tuple[Image, Added, Plane]:
     """Return linear at z, what the ingredients add to it, and the agreement of the two neighbors.
 
     Parameters
@@ -80,8 +83,8 @@ def ingredients(
     Returns
     -------
     linear : (height, width, channels)
-    added : (height, width, 3 * channels)
-        All channels of cubic minus linear, then of PCHIP minus linear, then of flow minus linear.
+    added : (height, width, 3, channels)
+        Cubic, PCHIP and flow, each minus linear.
     ratio : (height, width)
         See `correspondence.agreement`.
     """
@@ -91,7 +94,7 @@ def ingredients(
     carried, mismatch = carry(first, second, between, float(alpha), judged)
     cubic = interpolate_cubic(images, positions, z)
     pchip = interpolate_pchip(images, positions, k, z)
-    added = np.concatenate([cubic - linear, pchip - linear, carried - linear], axis=2)
+    added = np.stack([cubic - linear, pchip - linear, carried - linear], axis=2)
     return linear, added, agreement(first[..., :judged], second[..., :judged], mismatch)
 
 
@@ -115,9 +118,8 @@ def blend(
     At the position of image k or k + 1 it is that image, whatever the weights.
     """
     linear, added, ratio = ingredients(images, positions, k, z, between, judged)
-    parts = added.reshape(*linear.shape[:2], len(INGREDIENTS), linear.shape[2])
     per_pixel = weights.table[regions(ratio)]  # (height, width, 3)
-    result: Image = linear + np.einsum("hwm,hwmc->hwc", per_pixel, parts, dtype=np.float32)
+    result: Image = linear + np.einsum("hwm,hwmc->hwc", per_pixel, added, dtype=np.float32)
     return result
 
 
@@ -134,7 +136,7 @@ def triplet_slices(count: int) -> list[int]:
     return sorted({round(k) for k in picked})
 
 
-def predict_without(flows: Flows, k: int) -> tuple[Image, Image, Plane]:
+def predict_without(flows: Flows, k: int) -> tuple[Image, Added, Plane]:
     """Return the `ingredients` for measured slice k, made from the other slices only."""
     stack = flows.stack
     others = [j for j in neighborhood(len(stack), k)[0] if j != k]
@@ -144,7 +146,7 @@ def predict_without(flows: Flows, k: int) -> tuple[Image, Image, Plane]:
 
 
 def interpolate_blended(stack: SliceStack, flows: Flows, weights: BlendWeights, t: float) -> Image:
-    """Return the blended interpolant of a stack at slice coordinate t: (height, width, channels), unit intensities."""
+    """Return the blended interpolant at slice coordinate t: (height, width, channels) in unit intensities."""
     k, _ = stack.bracket(t)
     around, gap = neighborhood(len(stack), k)
     images = np.stack([stack.image(j) for j in around])
@@ -182,13 +184,12 @@ def gather_evidence(flows: Flows) -> list[Evidence]:
 def _judge_slice(flows: Flows, k: int) -> Evidence:
     count, kinds = len(AGREEMENT_EDGES) + 1, len(INGREDIENTS)
     linear, added, ratio = predict_without(flows, k)
-    parts = added.reshape(-1, kinds, linear.shape[2])
-    missing = (flows.stack.image(k) - linear).reshape(-1, linear.shape[2])
-    region = regions(ratio).ravel()
+    missing = flows.stack.image(k) - linear
+    region = regions(ratio)
     gram, moment = np.zeros((count, kinds, kinds)), np.zeros((count, kinds))
     for row in range(count):
         inside = region == row
-        x = parts[inside].swapaxes(1, 2).reshape(-1, kinds).astype(np.float64)
+        x = added[inside].swapaxes(1, 2).reshape(-1, kinds).astype(np.float64)  # (pixels * channels, 3)
         gram[row] = x.T @ x
         moment[row] = x.T @ missing[inside].ravel()
     return Evidence(k, gram, moment)

@@ -1,6 +1,6 @@
 """The picture of the demonstration: slices that were never measured, and how near they are to the truth.
 
-Planes and scores come in, a PNG goes out. Drawn through matplotlib's objects: no window, no global state.
+Panels and scores come in, a PNG goes out. Drawn through matplotlib's objects: no window, no global state.
 """
 
 import os
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float32
 
-from medgs_core.arrays import Plane
 from medgs_core.formats.atomic import replaced_file
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
+
+Panel = Float32[np.ndarray, "_ _"]
+"""Gray values as they appear, first row on top; panels differ in size."""
 
 BACKGROUND, INK, FAINT, ACCENT, TRACK = "#101216", "#e8e8e4", "#9aa0a8", "#ffb454", "#343c46"
 LARGE, MEDIUM, SMALL = 18, 13, 11
@@ -59,13 +62,13 @@ class Prediction:
     """
 
     name: str
-    plane: Plane
+    plane: Panel
     psnr: float
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What is shown. All planes are in [0, 1] and as they appear: first row on top.
+    """What is shown; all planes are in [0, 1].
 
     Attributes
     ----------
@@ -80,10 +83,10 @@ class Picture:
 
     title: str
     subtitle: str
-    between: list[tuple[str, Plane]]
-    through: list[tuple[str, Plane, float]]
+    between: list[tuple[str, Panel]]
+    through: list[tuple[str, Panel, float]]
     held_out: str
-    truth: Plane
+    truth: Panel
     predictions: list[Prediction]
     means: Mapping[str, float]
 
@@ -111,14 +114,14 @@ def save_picture(picture: Picture, path: str | os.PathLike[str]) -> None:
         canvas.print_png(file)  # type: ignore[no-untyped-call]
 
 
-def _draw_between(figure: "Figure", picture: Picture) -> None:
+def _draw_between(figure: "matplotlib.figure.Figure", picture: Picture) -> None:
     _write(figure, MARGIN, FIRST_ROW - HEADING, "Between two measured slices", MEDIUM, INK)
     for column, (title, plane) in enumerate(picture.between):
         left = MARGIN + column * (COLUMN + GAP)
         _show(_axes(figure, left, FIRST_ROW, COLUMN, TALL, title, ours=column == 1), plane)
 
 
-def _draw_through(figure: "Figure", picture: Picture) -> None:
+def _draw_through(figure: "matplotlib.figure.Figure", picture: Picture) -> None:
     """Draw the two views across the slices, the upper at the top of the row, the lower at its bottom."""
     _write(figure, THROUGH, FIRST_ROW - HEADING, "Across the slices", MEDIUM, INK)
     width = SIZE[0] - MARGIN - THROUGH
@@ -128,7 +131,7 @@ def _draw_through(figure: "Figure", picture: Picture) -> None:
         _show(_axes(figure, THROUGH, top, width, height, title, ours=number == 1), plane, aspect)
 
 
-def _draw_held_out(figure: "Figure", picture: Picture) -> None:
+def _draw_held_out(figure: "matplotlib.figure.Figure", picture: Picture) -> None:
     _write(figure, MARGIN, SECOND_ROW - HEADING, picture.held_out, MEDIUM, INK)
     _show(_axes(figure, MARGIN, SECOND_ROW, COLUMN, TALL, "measured: the truth"), picture.truth)
     errors = [np.abs(prediction.plane - picture.truth) for prediction in picture.predictions]
@@ -150,7 +153,7 @@ def _draw_held_out(figure: "Figure", picture: Picture) -> None:
     _write(figure, SCORES + 0.66, middle + 0.24, "of the volume", SMALL, FAINT)
 
 
-def _draw_scores(figure: "Figure", picture: Picture) -> None:
+def _draw_scores(figure: "matplotlib.figure.Figure", picture: Picture) -> None:
     """Draw a dot per method on a line of its own, best on top: bars would need a zero, which means nothing here."""
     _write(figure, SCORES, SECOND_ROW - HEADING, "All held-out slices", MEDIUM, INK)
     _write(figure, SCORES, SECOND_ROW - 0.1, "mean PSNR in dB", SMALL, FAINT)
@@ -175,14 +178,14 @@ def _box(left: float, top: float, width: float, height: float) -> tuple[float, f
 
 
 def _axes(
-    figure: "Figure",
+    figure: "matplotlib.figure.Figure",
     left: float,
     top: float,
     width: float,
     height: float,
     title: str = "",
     ours: bool = False,
-) -> "Axes":
+) -> "matplotlib.axes.Axes":
     axes = figure.add_axes(_box(left, top, width, height))
     axes.set_axis_off()
     if title:
@@ -190,9 +193,13 @@ def _axes(
     return axes
 
 
-def _show(axes: "Axes", plane: Plane, aspect: float = 1.0, high: float = 1.0, colors: str = "gray") -> Any:
+def _show(
+    axes: "matplotlib.axes.Axes", plane: Panel, aspect: float = 1.0, high: float = 1.0, colors: str = "gray"
+) -> Any:
     return axes.imshow(plane, cmap=colors, vmin=0.0, vmax=high, aspect=aspect, interpolation="nearest")
 
 
-def _write(figure: "Figure", left: float, top: float, text: str, size: float, color: str, **style: Any) -> None:
+def _write(
+    figure: "matplotlib.figure.Figure", left: float, top: float, text: str, size: float, color: str, **style: Any
+) -> None:
     figure.text(left / SIZE[0], 1.0 - top / SIZE[1], text, fontsize=size, color=color, **style)

@@ -119,6 +119,7 @@ class _Fit:
         state = None
         if resume:
             state = restore(resume, self.config, self.identity, self.plan.stack.channels, self.plan.device)
+            self._begun_at = self._done(state)
         first = state.phase if state else 0 if self.plan.hidden else 1
         self._report("comparing the classical methods", state)
         phase = self._prepare(first)
@@ -142,8 +143,7 @@ class _Fit:
         stack = plan.stack.select(kept) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
         self.evidence = gather_evidence(flows)
-        coordinates = np.array(kept, dtype=np.float64)
-        return Phase(stack, coordinates, flows, solve_blend(self.evidence), plan.compositing, plan.device)
+        return Phase(stack, plan.stack, flows, solve_blend(self.evidence), plan.compositing, plan.device)
 
     def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
         """Return the packed Gaussians of slice k of the phase's stack."""

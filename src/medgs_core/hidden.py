@@ -81,7 +81,8 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         alone = predict(t, 0.0, 0.0)
         parts = np.stack([(predict(t, *unit) - alone).ravel() for unit in ((1.0, 0.0), (0.0, 1.0))]).astype(np.float64)
         gram += parts @ parts.T
-        moment += parts @ (whole.image(h) - alone).ravel()
+        # clipped as the truth is: what lies outside the window is no fault of either
+        moment += parts @ (whole.image(h) - np.clip(alone, 0.0, 1.0)).ravel()
     pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
     usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])
     learned = np.clip(np.linalg.solve(gram + pull, moment + pull @ usual), 0.0, 1.0)
@@ -111,7 +112,8 @@ def cross_validate(stack: SliceStack, evidence: list[Evidence], variants: int) -
         rest = stack.select([k for k in range(len(stack)) if k != one.k])
         flows = Flows(rest, variants)
         weights = solve_blend([other for other in evidence if other.k != one.k])
-        predictions = {BLEND: partial(interpolate_blended, rest, flows, weights), **_classical(rest, flows)}
+        predictions = _classical(rest, flows)
+        predictions[BLEND] = partial(interpolate_blended, rest, flows, weights)
         found.append(_score(stack, one.k, rest, predictions))
     return _mean(found)
 

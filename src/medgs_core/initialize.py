@@ -13,8 +13,13 @@ from medgs_core.arrays import Flow, Plane, Positions
 from medgs_core.correspondence import Flows
 from medgs_core.model import FoldedGaussians
 
+Coordinates = Float64[np.ndarray, " count"]
+
 GRID_SHARE = 0.2
 """Share of the Gaussians on a jittered grid, so that every pixel is seen; the others follow the gradient."""
+
+GRID_JITTER = 0.5
+"""Share of its cell's sides that a Gaussian of the grid may lie in: with all of them, corners would be out of reach."""
 
 FIRST_SPREAD = 0.85
 """Slices; between 0.7 and 1 the held-out error is flat, below 0.5 slices do not share, above they blur."""
@@ -57,9 +62,13 @@ def seed_slice(
     stack = flows.stack
     image = stack.image(k)
     density = _density(image.mean(axis=2))
-    rows, columns = _sample(density, count, generator)
+    gridded = math.ceil(GRID_SHARE * count)
+    grid_rows, grid_columns, cell = _grid(density.shape, gridded, generator)
+    drawn_rows, drawn_columns = _draw(density, count - gridded, generator)
+    rows, columns = np.concatenate([grid_rows, drawn_rows]), np.concatenate([grid_columns, drawn_columns])
     pixel = (np.minimum(rows.astype(int), stack.height - 1), np.minimum(columns.astype(int), stack.width - 1))
     spacing = 1.0 / np.sqrt(max(count, 1) * density[pixel])
+    spacing[:gridded] = cell  # also on an edge: who else covers the flat part of the cell?
     scale = np.maximum(SCALE_PER_SPACING * spacing, SMALLEST_SCALE)
     drift = np.zeros((count, degree, 2), np.float32)
     drift[:, 0] = _motion(flows, k, coordinates)[pixel]
@@ -86,27 +95,31 @@ def _density(plane: Plane) -> Plane:
     return (GRID_SHARE * uniform + (1.0 - GRID_SHARE) / total * gradient).astype(np.float32)
 
 
-def _sample(
-    density: Plane, count: int, generator: np.random.Generator
-) -> tuple[Float64[np.ndarray, " count"], Float64[np.ndarray, " count"]]:
-    """Return fractional (rows, columns) from the image's corner: a jittered grid, then samples of the structure."""
-    height, width = density.shape
-    gridded = math.ceil(GRID_SHARE * count)
-    per_row = max(1, math.ceil(math.sqrt(gridded * width / height)))
-    grid_rows = max(1, math.ceil(gridded / per_row))
-    cell = np.arange(gridded)
-    rows = (cell // per_row + generator.random(gridded)) * height / grid_rows
-    columns = (cell % per_row + generator.random(gridded)) * width / per_row
-    rest = count - gridded
+def _grid(
+    shape: tuple[int, ...], count: int, generator: np.random.Generator
+) -> tuple[Coordinates, Coordinates, float]:
+    """Return fractional (rows, columns) from the image's corner, one per cell of a grid, and the longest side of a cell."""
+    height, width = shape
+    lines = min(max(1, math.floor(math.sqrt(count * height / width))), max(1, count))
+    cell = np.arange(count)
+    line = cell * lines // max(count, 1)  # lines whose cells differ by one at most leave no gap at the end
+    cells = np.bincount(line, minlength=lines)
+    place = cell - (np.cumsum(cells) - cells)[line]
+    row_jitter, column_jitter = 0.5 + GRID_JITTER * (generator.random((2, count)) - 0.5)
+    rows = (line + row_jitter) * height / lines
+    columns = (place + column_jitter) * width / cells[line]
+    return rows, columns, max(height / lines, width / max(1, int(cells.min())))
+
+
+def _draw(density: Plane, count: int, generator: np.random.Generator) -> tuple[Coordinates, Coordinates]:
+    """Return fractional (rows, columns) from the image's corner, dense where the structure is."""
+    width = density.shape[1]
     structure = density - density.min()
     cumulative = np.cumsum(structure if structure.any() else density, dtype=np.float64)
     # one draw per equal share of the structure: as random as needed, and no clumps
-    drawn = (np.arange(rest) + generator.random(rest)) / max(rest, 1) * cumulative[-1]
+    drawn = (np.arange(count) + generator.random(count)) / max(count, 1) * cumulative[-1]
     index = np.minimum(np.searchsorted(cumulative, drawn, side="right"), density.size - 1)
-    return (
-        np.concatenate([rows, index // width + generator.random(rest)]),
-        np.concatenate([columns, index % width + generator.random(rest)]),
-    )
+    return index // width + generator.random(count), index % width + generator.random(count)
 
 
 def _motion(flows: Flows, k: int, coordinates: Positions) -> Flow:

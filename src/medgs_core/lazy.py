@@ -6,6 +6,7 @@ A fitted model comes in; an object with shape, dtype and indexing goes out, as v
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from medgs_core.arrays import Voxels
 from medgs_core.cache import RecentlyUsed
@@ -50,7 +51,7 @@ class LazyVolume:
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
-        return self.shape[0]
+        return int(self.shape[0])
 
     def plane(self, i: int) -> Voxels:
         """Return slice i along the slice axis, the other axes in order; do not write to it."""
@@ -61,27 +62,41 @@ class LazyVolume:
             plane.flags.writeable = False
             return plane
 
-        return self._rendered.get(i, compute, lambda plane: plane.nbytes)
+        rendered: Voxels = self._rendered.get(i, compute, lambda plane: plane.nbytes)
+        return rendered
 
-    def __getitem__(self, key: Any) -> Voxels:
-        """Return the part that a NumPy index of integers, slices and ellipsis picks; other axes' indices may be arrays.
+    def __getitem__(self, key: Any) -> Any:
+        """Return what the same NumPy index picks of the whole volume; only the slices that it touches are rendered.
 
-        Only the slices that the index touches are rendered.
+        Integers, slices, ellipsis, `None`, and arrays of integers or of booleans along one axis. What views one
+        slice cannot be written to.
+
+        Raises
+        ------
+        IndexError
+            If the index has too many entries, lies outside the volume, or is a mask over several axes.
         """
-        index = self._expanded(key)
-        along = index[self.axis]
+        index, place = self._expanded(key)
+        along, count = index[place], len(self.coordinates)
         if isinstance(along, int | np.integer):
-            wanted = range(len(self.coordinates))[along]
-            rest = index[: self.axis] + index[self.axis + 1 :]
-            return self.plane(wanted)[rest]
-        wanted_slices = np.arange(len(self.coordinates))[along]
-        planes = [self.plane(int(i)) for i in wanted_slices]
-        if not planes:
-            empty = list(self.shape)
-            empty[self.axis] = 0
-            return np.empty(empty, self.dtype)[(*index[: self.axis], slice(None), *index[self.axis + 1 :])]
-        block = np.stack(planes, axis=self.axis)
-        return block[(*index[: self.axis], slice(None), *index[self.axis + 1 :])]
+            block = np.expand_dims(self.plane(range(count)[along]), self.axis)
+            chosen: Any = 0
+        else:
+            picked = np.arange(count)[along]
+            touched = picked if isinstance(along, slice) else np.unique(picked)
+            block = self._block(touched)
+            chosen = slice(None) if isinstance(along, slice) else np.searchsorted(touched, picked)
+        return block[(*index[:place], chosen, *index[place + 1 :])]
+
+    def _block(self, touched: Int[np.ndarray, " slices"]) -> Voxels:
+        """Return the whole of some slices, side by side."""
+        shape = list(self.shape)
+        shape[self.axis] = len(touched)
+        block = np.empty(shape, self.dtype)
+        planes = np.moveaxis(block, self.axis, 0)
+        for place, i in enumerate(touched):
+            planes[place] = self.plane(int(i))
+        return block
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Voxels:
         """Return the whole volume, all of it rendered.
@@ -96,16 +111,26 @@ class LazyVolume:
             raise ValueError(msg)
         return np.asarray(self[...], dtype=dtype)
 
-    def _expanded(self, key: Any) -> tuple[Any, ...]:
-        """Return the index with one entry per axis."""
+    def _expanded(self, key: Any) -> tuple[tuple[Any, ...], int]:
+        """Return the index with an entry for every axis, and the place in it of the slice axis."""
         given = key if isinstance(key, tuple) else (key,)
         dots = [place for place, entry in enumerate(given) if entry is Ellipsis]
-        missing = self.ndim - (len(given) - len(dots))
-        if missing < 0 or len(dots) > 1 or any(entry is None for entry in given):
-            msg = f"the index must have at most {self.ndim} entries and one ellipsis, got {key!r}; index axis by axis"
+        missing = self.ndim - sum(entry is not None and entry is not Ellipsis for entry in given)
+        if missing < 0 or len(dots) > 1 or any(_is_mask_of_axes(entry) for entry in given):
+            msg = (
+                f"an index must have at most {self.ndim} entries, one ellipsis and masks of one axis only, got {key!r}; "
+                "index axis by axis"
+            )
             raise IndexError(msg)
-        place = dots[0] if dots else len(given)
-        return (*given[:place], *(slice(None),) * missing, *given[place + len(dots) :])
+        split = dots[0] if dots else len(given)
+        index = (*given[:split], *(slice(None),) * missing, *given[split + len(dots) :])
+        axes = [place for place, entry in enumerate(index) if entry is not None]
+        return index, axes[self.axis]
+
+
+def _is_mask_of_axes(entry: Any) -> bool:
+    """Return whether an entry of an index is boolean over no axis or over several."""
+    return not isinstance(entry, slice) and np.asarray(entry).dtype == bool and np.ndim(entry) != 1
 
 
 def lazy_volume(model: FittedModel, config: RenderConfig | None = None, **options: Any) -> LazyVolume:

@@ -3,6 +3,7 @@
 No optimizer and no files: `fold` turns the parameters into what one slice sees, `render` a fitted model into slices.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -24,7 +25,7 @@ MAX_OPACITY = 0.3
 """Cap of the peak opacity: several Gaussians must share every pixel, so none can hide the others."""
 
 PLAIN_COLUMNS = 8
-"""Parameters of one Gaussian besides drift and intensity: two coordinates, center, spread, two scales, angle, opacity."""
+"""Columns of one Gaussian besides drift and intensity: two coordinates, center, spread, two scales, angle, opacity."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,16 @@ class FoldedGaussians:
 
     def pack(self) -> Float[Tensor, "N columns"]:
         """Return all parameters side by side, one row per Gaussian, in the order of the fields."""
-        return torch.cat([tensor.reshape(len(self), -1) for _, tensor in self.named()], dim=1)
+        return torch.cat([tensor.reshape(len(self), math.prod(tensor.shape[1:])) for _, tensor in self.named()], dim=1)
 
     @staticmethod
     def unpack(matrix: Float[Tensor, "N columns"], channels: int) -> "FoldedGaussians":
         """Return the Gaussians whose `pack` is the matrix, as views of it; differentiable."""
         count, columns = matrix.shape
         degree = (columns - channels - PLAIN_COLUMNS) // 2
-        widths = (2, 1, 1, 2 * degree, 2, 1, 1, channels)
-        position, center, log_spread, drift, log_scale, angle, logit_opacity, intensity = matrix.split(
-            widths, dim=1
-        )
+        widths = [2, 1, 1, 2 * degree, 2, 1, 1, channels]
+        parts = torch.split(matrix, widths, dim=1)
+        position, center, log_spread, drift, log_scale, angle, logit_opacity, intensity = parts
         return FoldedGaussians(
             position,
             center[:, 0],

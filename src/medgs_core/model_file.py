@@ -191,9 +191,7 @@ def save_checkpoint(checkpoint: FitCheckpoint, path: str | os.PathLike[str]) -> 
     tensors = {name: _array(tensor) for name, tensor in checkpoint.tensors.items()}
     facts = dict(checkpoint.facts)
     digest = _digest(facts, tensors)
-    write_container(
-        path, CheckpointHeader(format="medgs fit state", version=1, facts=facts, sha256=digest), tensors
-    )
+    write_container(path, CheckpointHeader(format="medgs fit state", version=1, facts=facts, sha256=digest), tensors)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> FitCheckpoint:
@@ -245,9 +243,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
         _check_consistent(header, tensors)
     except ValueError as error:
         reason = broken_rule(error) if isinstance(error, ValidationError) else str(error)
-        raise ValueError(
-            f"A model must be consistent to be saved, got one in which {reason}; fit it again."
-        ) from error
+        raise ValueError(f"A model must be consistent to be saved, got one in which {reason}; fit it again.") from error
     return header.model_copy(update={"sha256": _digest(_rendering_facts(header), tensors)}), tensors
 
 
@@ -300,9 +296,7 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
     if header.gaussians.channels != channels:
         raise ValueError(f"the Gaussians have {header.gaussians.channels} channels and the voxels {channels}")
     if header.flow_variants > len(SMOOTHNESS):
-        raise ValueError(
-            f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most"
-        )
+        raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most")
     regions = len(AGREEMENT_EDGES) + 1
     if len(header.detail.blend) != regions:
         raise ValueError(f"the detail has {len(header.detail.blend)} regions instead of {regions}")

@@ -48,9 +48,12 @@ class RowAdam:
 
         Parameters
         ----------
-        rows : (rows,) distinct indices
-        gradient : (rows, columns) of the loss
-        rates : (columns,) step per column
+        rows : (rows,)
+            Distinct indices.
+        gradient : (rows, columns)
+            Of the loss.
+        rates : (columns,)
+            Step per column.
         """
         seen = self.seen[rows] + 1.0
         mean = self.mean[rows].lerp_(gradient, 1.0 - FIRST_DECAY)

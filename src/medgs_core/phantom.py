@@ -99,9 +99,7 @@ class Phantom:
     factor: int
 
 
-def draw_anatomy(
-    height: int, width: int, slices: int, generator: np.random.Generator, organs: int = 6
-) -> Anatomy:
+def draw_anatomy(height: int, width: int, slices: int, generator: np.random.Generator, organs: int = 6) -> Anatomy:
     """Return a body that fills most of the image and smaller ellipses that travel through it."""
     size = np.array([width, height], dtype=np.float64)
     middle = (size - 1.0) / 2.0
@@ -156,9 +154,7 @@ def drifting_phantom(
     ((5, 32, 48), (9, 32, 48), (1.5, 0.8, 0.8))
     """
     if min(shape) < 1:
-        raise ValueError(
-            f"A phantom must have at least one voxel along every axis, got shape {shape}; enlarge it."
-        )
+        raise ValueError(f"A phantom must have at least one voxel along every axis, got shape {shape}; enlarge it.")
     if factor < 1:
         raise ValueError(f"The factor must be at least 1, got {factor}; take 1 for no slices in between.")
     if noise < 0.0:

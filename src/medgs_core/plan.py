@@ -24,9 +24,6 @@ MOST_HIDDEN = 12
 FIRST_PHASE_SHARE = 0.5
 """Share of the steps before hidden slices join."""
 
-BYTES_PER_PARAMETER = 3 * 4
-"""A parameter and its two moments, in float32."""
-
 
 @dataclass(frozen=True)
 class FitPlan:
@@ -98,7 +95,7 @@ def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:
     if wanted is None:
         wanted = 0 if n < FEWEST_TO_HIDE else min(n // SLICES_PER_HIDDEN, MOST_HIDDEN)
     if wanted > most:
-        msg = f"hide should be at most {most} for {n} slices, so that each hidden one keeps both neighbors, got {wanted}; hide fewer"
+        msg = f"hide should be at most {most} for {n} slices, to keep both neighbors of each, got {wanted}; hide fewer"
         raise ValueError(msg)
     # the middles of `wanted` equal parts of the stack
     places = (np.arange(wanted) + 0.5) * (n - 1) / max(wanted, 1)

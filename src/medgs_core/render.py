@@ -78,8 +78,10 @@ class SliceRenderer:
         A measured slice is copied unless the options ask for the Gaussians' estimate.
         """
         if is_measured(t) and self.model.has_source and not self.config.denoise:
-            return self.stack.planes[round(t)]
-        return self.model.window.to_stored(self.image(t), self.stack.planes.dtype)
+            measured: Voxels = self.stack.planes[round(t)]
+            return measured
+        stored: Voxels = self.model.window.to_stored(self.image(t), self.stack.planes.dtype)
+        return stored
 
     def check_coordinate(self, t: float) -> None:
         """Refuse a coordinate outside the stack.
@@ -91,7 +93,7 @@ class SliceRenderer:
         """
         last = len(self.stack) - 1
         if not -ON_SLICE <= t <= last + ON_SLICE:
-            msg = f"positions must lie between the first and the last slice (t from 0 to {last}), got {t:g}; choose t in it"
+            msg = f"t must lie between the first and the last slice (0 to {last}), got {t:g}; choose t in that range"
             raise ValueError(msg)
 
 

@@ -82,7 +82,8 @@ def restore(
     """
     facts = checkpoint.facts
     _check_same(facts, config, identity)
-    tensors = {name: tensor.to(device) for name, tensor in checkpoint.tensors.items()}
+    # a copy also where the device is the same: the fit moves them in place, and a checkpoint may serve again
+    tensors = {name: tensor.to(device, copy=True) for name, tensor in checkpoint.tensors.items()}
     generator = np.random.default_rng()
     generator.bit_generator.state = facts["generator"]
     parameters = Parameters(

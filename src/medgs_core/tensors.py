@@ -3,6 +3,7 @@
 The twin of `arrays` for code that differentiates; importing it loads torch.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ class Splats2D:
         return self.means.shape[0]
 
 
+_COUNTING = threading.Lock()
+_usual_threads: list[int] = []
+"""Torch's own number of threads, once per thread that is inside the block below: torch hands the number that one
+thread sets on to threads that start later, so the second to enter would take 1 for what to go back to."""
+
+
 @contextmanager
 def single_threaded_torch() -> Iterator[None]:
     """Keep torch's own operations on one thread inside the block; the rasterizer's threads are not torch's.
@@ -49,9 +56,11 @@ def single_threaded_torch() -> Iterator[None]:
     They are small: a second thread gains nothing on an idle machine, and on a busy one every operation waits for it,
     which made a step up to fifty times slower.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _COUNTING:
+        _usual_threads.append(_usual_threads[0] if _usual_threads else torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _COUNTING:
+            torch.set_num_threads(_usual_threads.pop())

@@ -266,8 +266,7 @@ def _check_voxels(voxels: Voxels) -> None:
         )
     if 0 in voxels.shape:
         raise ValueError(
-            f"Every axis of a volume must hold at least one voxel, got shape {voxels.shape}; "
-            "export the file again."
+            f"Every axis of a volume must hold at least one voxel, got shape {voxels.shape}; export the file again."
         )
     if voxels.dtype.kind not in "iuf":
         raise ValueError(
@@ -288,8 +287,7 @@ def _check_affine(affine: Affine) -> None:
     if not np.all(np.isfinite(affine)) or not np.all(lengths > 0):
         spacing = tuple(float(length) for length in lengths)
         raise ValueError(
-            f"Voxel spacing must be positive and the affine finite, got spacing {spacing}; "
-            "correct the file's header."
+            f"Voxel spacing must be positive and the affine finite, got spacing {spacing}; correct the file's header."
         )
     if abs(np.linalg.det(columns / lengths)) < MIN_PARALLELEPIPED:
         raise ValueError(
@@ -307,9 +305,7 @@ def _check_positions(positions: Positions, shape3d: tuple[int, ...]) -> None:
     finite = np.isfinite(positions)
     if not finite.all():
         place = int(np.argmin(finite))
-        raise ValueError(
-            f"Slice positions must be finite, got {positions[place]} for slice {place}; correct the list."
-        )
+        raise ValueError(f"Slice positions must be finite, got {positions[place]} for slice {place}; correct the list.")
     rising = np.diff(positions) > 0
     if not rising.all():
         place = int(np.argmin(rising))

@@ -1,6 +1,7 @@
 """Small stacks of slices whose content between the slices is known."""
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from medgs_core.slices import SliceStack
 from medgs_core.volume import IntensityWindow
@@ -40,3 +41,16 @@ def blobs(shift_x=0.0, shift_y=0.0, height=64, width=72):
 def drifting_blobs(slices, step_x, step_y=0.0, **size):
     """Return blobs that travel by (step_x, step_y) pixels from slice to slice."""
     return np.stack([blobs(k * step_x, k * step_y, **size) for k in range(slices)])
+
+
+def drifting_texture(step):
+    """Return a function of t: a fine random pattern (64, 64, 1) that travels by `step` pixels per slice.
+
+    It moves by whole pixels at every whole `step * t`, so the truth between slices is exact. Its grain, 2 pixels, is
+    less than what it travels: interpolation straight along the axis must fail.
+    """
+    size, slices = 64, 10
+    noise = np.random.default_rng(0).standard_normal((size, size + slices * step))
+    wide = gaussian_filter(noise, 2.0, mode="wrap")
+    wide = np.clip(0.5 + 0.2 * wide / wide.std(), 0, 1).astype(np.float32)[..., np.newaxis]
+    return lambda t: wide[:, round(t * step) : round(t * step) + size]

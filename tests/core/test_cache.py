@@ -72,10 +72,10 @@ def test_a_result_that_two_computed_counts_once():
 
 def test_a_failed_computation_leaves_nothing():
     def fail():
-        raise OSError
+        raise OSError("no slice")
 
     memory = RecentlyUsed(3)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="no slice"):
         memory.get("key", fail, size)
     assert memory.get("key", lambda: "ok", size) == "ok"
 

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from medgs_core.rasterize import rasterize_splats
+from medgs_core.rasterize import _cpu, rasterize_splats
 from medgs_core.tensors import Splats2D
 
 from ._scenes import decided_pixels, random_splats, tensors_of

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medgs_core.arrays import Plane, Voxels
+from medgs_core.arrays import Voxels
 from medgs_core.cli._evaluate import print_evaluation
 from medgs_core.cli._fit import print_plan
 from medgs_core.cli._inputs import add_quiet
@@ -22,9 +22,9 @@ from medgs_core.config import FitConfig, RenderConfig
 from medgs_core.volume import IntensityWindow, Volume, robust_window
 
 if TYPE_CHECKING:
-    from medgs_core.evaluate import Evaluation
-    from medgs_core.figure import Picture
-    from medgs_core.model import FittedModel
+    import medgs_core.evaluate
+    import medgs_core.figure
+    import medgs_core.model
 
 DEFAULT_FOLDER = "medgs-demo"
 SCAN_IN_NIBABEL = Path("tests", "data", "example4d.nii.gz")
@@ -141,19 +141,21 @@ def _prepare(folder: Path, outputs: list[Path]) -> None:
         check_writable(path)
 
 
-def _picture(volume: Volume, fine: Volume, blind: "FittedModel", evaluation: "Evaluation") -> "Picture":
+def _picture(
+    volume: Volume, fine: Volume, blind: "medgs_core.model.FittedModel", evaluation: "medgs_core.evaluate.Evaluation"
+) -> "medgs_core.figure.Picture":
     """Return what the demo shows: slices between, views across, and a held-out slice with predictions."""
-    from medgs_core.figure import Picture, Prediction
+    from medgs_core.figure import Panel, Picture, Prediction
 
     window = robust_window(volume.voxels)
     across, along, step = volume.spacing
     rows, columns = _head(window.to_unit(volume.voxels))
 
-    def axial(stored: Voxels) -> Plane:
-        return _upright(_clipped(window, stored)[rows, columns])
+    def axial(stored: Voxels) -> Panel:
+        return _shown(window, stored[rows, columns])
 
-    def sagittal(stored: Volume) -> Plane:
-        return _upright(_clipped(window, stored.voxels[SAGITTAL, columns]))
+    def sagittal(stored: Volume) -> Panel:
+        return _shown(window, stored.voxels[SAGITTAL, columns])
 
     middle = BETWEEN * FACTOR + FACTOR // 2
     finer = fine.spacing[evaluation.axis]
@@ -180,7 +182,7 @@ def _picture(volume: Volume, fine: Volume, blind: "FittedModel", evaluation: "Ev
     )
 
 
-def _predictions(blind: "FittedModel", window: IntensityWindow) -> dict[str, Voxels]:
+def _predictions(blind: "medgs_core.model.FittedModel", window: IntensityWindow) -> dict[str, Voxels]:
     """Return the held-out slice in stored values, as methods that never saw it predict it; ours last."""
     from medgs_core.classical import Method, interpolate_slices
     from medgs_core.render import render_slice
@@ -202,15 +204,10 @@ def _psnr(volume: Volume, window: IntensityWindow, stored: Voxels) -> float:
     return score_slice(truth, stored[..., np.newaxis], window.low, window.high)[0]
 
 
-def _clipped(window: IntensityWindow, stored: Voxels) -> Plane:
-    plane: Plane = np.clip(window.to_unit(stored), np.float32(0), np.float32(1))
-    return plane
-
-
-def _upright(plane: Plane) -> Plane:
-    """Return a plane as it is looked at: its second axis, to the front or to the top of the head, upwards."""
-    upright: Plane = plane.T[::-1]
-    return upright
+def _shown(window: IntensityWindow, stored: Voxels) -> Voxels:
+    """Return stored values as they are looked at: in [0, 1], second axis upwards, to the front or top of the head."""
+    unit: Voxels = np.clip(window.to_unit(stored), np.float32(0), np.float32(1))
+    return unit.T[::-1]
 
 
 def _head(unit: Voxels) -> tuple[slice, slice]:

@@ -9,7 +9,7 @@ from medgs_core.cli._screen import FitBar, gain, print_table, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
 
 if TYPE_CHECKING:
-    from medgs_core.evaluate import Evaluation
+    import medgs_core.evaluate
 
 REFERENCE = "linear"
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe_evaluation(evaluation: "Evaluation", stride: int) -> dict[str, object]:
+def describe_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int) -> dict[str, object]:
     """Return an evaluation as JSON types."""
     return {
         "axis": evaluation.axis,
@@ -55,7 +55,7 @@ def describe_evaluation(evaluation: "Evaluation", stride: int) -> dict[str, obje
     }
 
 
-def print_evaluation(evaluation: "Evaluation", stride: int) -> None:
+def print_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int) -> None:
     """Print the methods side by side."""
     print(
         f"slices along axis {evaluation.axis}, every {stride}. kept ({len(evaluation.kept)}); means over the "

@@ -14,9 +14,8 @@ from medgs_core.config import FitConfig, ReadConfig
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
-    from medgs_core.fit import FitResult
-    from medgs_core.model import FitCheckpoint
-    from medgs_core.plan import FitPlan
+    import medgs_core.fit
+    import medgs_core.plan
 
 STATE_ENDING = ".state"
 INTERRUPTED = 130
@@ -66,7 +65,7 @@ def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Pat
     from medgs_core.plan import plan_fit
 
     plan = plan_fit(volume, config)
-    checkpoint: FitCheckpoint | None = load_checkpoint(state) if args.resume else None
+    checkpoint = load_checkpoint(state) if args.resume else None
     with FitBar(args.quiet) as bar, stop_on_signal(bar.cancel):
         if not args.quiet:
             print_plan(volume, config, plan)
@@ -89,7 +88,7 @@ def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Pat
     return 0
 
 
-def print_plan(volume: Volume, config: FitConfig, plan: "FitPlan") -> None:
+def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan") -> None:
     """Print what a fit is about to do, and why the slices are taken along this axis."""
     shape = " x ".join(str(n) for n in volume.voxels.shape)
     spacing = " x ".join(f"{step:.4g}" for step in volume.spacing)
@@ -107,7 +106,7 @@ def print_plan(volume: Volume, config: FitConfig, plan: "FitPlan") -> None:
     )
 
 
-def print_scores(result: "FitResult") -> None:
+def print_scores(result: "medgs_core.fit.FitResult") -> None:
     """Print the scores of a fit, ours beside the classical methods, and on which slices they were taken."""
     hidden = result.model.provenance["hidden_slices"]
     if not result.scores:

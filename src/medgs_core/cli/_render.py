@@ -11,8 +11,8 @@ from medgs_core.config import RenderConfig
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
-    from medgs_core.model import FittedModel
-    from medgs_core.render import Sampling
+    import medgs_core.model
+    import medgs_core.render
 
 NOTE_ENDING = ".json"
 VERSIONS_OF = ("medgs-napari", "torch", "numpy", "numba")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def render_to_file(
-    model: "FittedModel", config: RenderConfig, output: str | os.PathLike[str], *, quiet: bool
+    model: "medgs_core.model.FittedModel", config: RenderConfig, output: str | os.PathLike[str], *, quiet: bool
 ) -> tuple[Volume, dict[str, Any]]:
     """Write the rendered volume, and a note of what its slices are beside it; return both."""
     from medgs_core.formats import replaced_file, write_volume
@@ -73,7 +73,7 @@ def render_to_file(
     return volume, note
 
 
-def describe_rendering(model: "FittedModel", config: RenderConfig) -> dict[str, Any]:
+def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConfig) -> dict[str, Any]:
     """Return which slices are measured and which synthetic, how well such slices are predicted, and by what.
 
     A slice counts as measured only if its voxels are the stored ones.
@@ -99,7 +99,9 @@ def describe_rendering(model: "FittedModel", config: RenderConfig) -> dict[str, 
     }
 
 
-def _check_even(model: "FittedModel", config: RenderConfig, sampling: "Sampling") -> None:
+def _check_even(
+    model: "medgs_core.model.FittedModel", config: RenderConfig, sampling: "medgs_core.render.Sampling"
+) -> None:
     """Refuse slices at uneven distances, which no volume file can hold.
 
     Raises

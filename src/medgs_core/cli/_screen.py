@@ -7,14 +7,18 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from medgs_core.progress import FitState
 
-BAR = "{desc:<28}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {postfix}"
+if TYPE_CHECKING:
+    Bar = tqdm[Any]
+else:
+    Bar = tqdm  # which is generic in its stubs only
+
+BAR = "{desc:<32}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 SECONDS_PER_MINUTE = 60
 COLUMN_GAP = "  "
 
@@ -39,7 +43,8 @@ class FitBar:
     def __init__(self, quiet: bool = False) -> None:
         self.cancelled = False
         self.state: FitState | None = None
-        self._bar = progress_bar(quiet)
+        self._quiet = quiet
+        self._bar: Bar | None = None
 
     def cancel(self) -> None:
         """End the fit, and keep what was fitted."""
@@ -48,24 +53,24 @@ class FitBar:
     def report(self, state: FitState) -> None:
         """Show the state of the fit."""
         self.state = state
-        self._bar.total = state.total
+        if self._bar is None:  # only now: what is printed before must not run into it
+            self._bar = progress_bar(self._quiet, desc=state.phase, total=state.total)
         self._bar.n = state.step
         self._bar.set_description_str(state.phase, refresh=False)
         self._bar.set_postfix_str(_remaining(state), refresh=False)
         self._bar.refresh()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FitBar":
         """Show the bar until the block ends."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was, the bar in place."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
-def progress_bar(quiet: bool, **shown: Any) -> "tqdm[Any]":
+def progress_bar(quiet: bool, **shown: Any) -> Bar:
     """Return a bar on standard error; without a terminal there, or if quiet, it shows nothing."""
     return tqdm(disable=True if quiet else None, file=sys.stderr, bar_format=BAR, **shown)
 

@@ -49,9 +49,7 @@ def rasterize_on_cpu(
     weight : (height, width), a view as well
     """
     rule: Any = _SumRule if compositing == "sum" else _AlphaRule
-    weighted, weight = rule.apply(
-        splats.means, splats.conics, splats.opacities, splats.features, height, width
-    )
+    weighted, weight = rule.apply(splats.means, splats.conics, splats.opacities, splats.features, height, width)
     return weighted, weight
 
 
@@ -124,9 +122,9 @@ class _AlphaRule(Function):
 
 def thread_count() -> int:
     """Return how many threads draw: the processors this process may use, or NUMBA_NUM_THREADS."""
-    from numba import config
+    import numba
 
-    return int(config.NUMBA_NUM_THREADS)
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 @cache
@@ -143,16 +141,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _share(kernel: Any, starts: _Array, *arguments: Any) -> None:
+def _share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
     """Run kernel(first, end, *arguments) over all items, split among the threads into ranges of equal work.
 
     Items do not depend on one another, so results do not depend on the number of threads.
 
     Parameters
     ----------
-    kernel : compiled function of a range
-    starts : (items + 1,) running total of the work before each item
-    arguments : passed on
+    kernel
+        compiled function of a range
+    starts
+        (items + 1,) running total of the work before each item
+    *arguments
+        passed on
     """
     threads = thread_count()
     shares = np.arange(1, threads) * (starts[-1] / threads)
@@ -166,7 +167,7 @@ def _share(kernel: Any, starts: _Array, *arguments: Any) -> None:
         task.result()
 
 
-def _evenly(items: int) -> _Array:
+def _evenly(items: int) -> npt.NDArray[Any]:
     """Return the running total of work where every item costs the same."""
     return np.arange(items + 1)
 

@@ -103,9 +103,7 @@ def rasterize_alpha(splats: Splats2D, height: int, width: int) -> tuple[Rendered
 
     tiles_across, tiles_down = -(-width // TILE), -(-height // TILE)
     means = (splats.means + PIXEL_CENTER)[None]  # (1, N, 2): gsplat draws a batch of images
-    rows = torch.arange(
-        len(splats), dtype=torch.float32, device=means.device
-    )  # depth = row: sorted into row order
+    rows = torch.arange(len(splats), dtype=torch.float32, device=means.device)  # depth = row: sorted into row order
     listed: tuple[Any, Any, Any] = isect_tiles(
         means.detach(), _radii(splats)[None], rows[None], TILE, tiles_across, tiles_down
     )

@@ -86,9 +86,7 @@ def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, p
                     feature = broadcast(features[splat, channel])
                     for row in range(rows):
                         pixel = channel * size + at + row * stride
-                        store(
-                            flat, pixel, multiply_add(load(weights, row * LANES), feature, load(flat, pixel))
-                        )
+                        store(flat, pixel, multiply_add(load(weights, row * LANES), feature, load(flat, pixel)))
     for row in range(first_row, end_row):
         for x in range(stride):
             planes[channels, row, x] = _ONE - transmittance[row, x]
@@ -116,9 +114,7 @@ def draw_alpha(
     stride), the place in the band's list at which the pixel ended.
     """
     for band in range(first, end):
-        _draw_band(
-            band, means, conics, opacities, features, boxes, lists, starts, planes, transmittance, ends
-        )
+        _draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes, transmittance, ends)
 
 
 @kernel
@@ -220,7 +216,7 @@ def _differentiate_band(
 
 @entry
 def count_rows(boxes, sources=SOURCES):
-    """Return `slots` (splats + 1,): splat i's gradients fill rows slots[i]..slots[i + 1] - 1, one per band it touches."""
+    """Return `slots` (splats + 1,): splat i fills rows slots[i]..slots[i + 1] - 1, one per band it touches."""
     splats = boxes.shape[0]
     slots = np.zeros(splats + 1, np.int64)
     for splat in range(splats):

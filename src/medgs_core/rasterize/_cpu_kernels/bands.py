@@ -56,12 +56,7 @@ def _bound(splat, means, conics, support, height, width, boxes):
     if support > 0.0 and determinant > 0.0:
         reach_x, reach_y = math.sqrt(support * c / determinant), math.sqrt(support * a / determinant)
         # compared as floats first: a splat may be larger, or farther away, than any integer
-        if (
-            x + reach_x >= 0.0
-            and y + reach_y >= 0.0
-            and x - reach_x <= width - 1
-            and y - reach_y <= height - 1
-        ):
+        if x + reach_x >= 0.0 and y + reach_y >= 0.0 and x - reach_x <= width - 1 and y - reach_y <= height - 1:
             x0, x1 = math.ceil(max(x - reach_x, 0.0)), math.floor(min(x + reach_x, width - 1.0))
             y0, y1 = math.ceil(max(y - reach_y, 0.0)), math.floor(min(y + reach_y, height - 1.0))
             if x0 <= x1 and y0 <= y1:
@@ -115,9 +110,7 @@ def profile(dx, dy, ka, kb, kc):
     of the rows chained, hence a fresh start after `BAND_ROWS`, and at every row where the ellipse is so
     skewed that a value could underflow before it is needed.
     """
-    value = exp2(
-        multiply_add(multiply_add(dx, broadcast(ka), broadcast(kb * dy)), dx, broadcast(kc * dy * dy))
-    )
+    value = exp2(multiply_add(multiply_add(dx, broadcast(ka), broadcast(kb * dy)), dx, broadcast(kc * dy * dy)))
     ratio = exp2(multiply_add(dx, broadcast(kb), broadcast(kc * (dy + dy + _ONE))))
     return value, ratio
 

@@ -43,9 +43,7 @@ _ROUND_TO_INTEGER = 12582912.0
 """1.5 * 2**23: adding it rounds to an integer and leaves that integer in the low bits of the float."""
 
 _MANTISSA_BITS = 23
-_EXPONENT_LIMIT = (
-    126.0  # 2**-126 is the least normal float32; below it the result is 0, above 2**126 it stays there
-)
+_EXPONENT_LIMIT = 126.0  # 2**-126 is the least normal float32; below it the result is 0, above 2**126 it stays there
 
 
 class LanesType(types.Type):

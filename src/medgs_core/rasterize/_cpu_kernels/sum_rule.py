@@ -78,9 +78,7 @@ def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, p
                         factor = broadcast(opacity * features[splat, plane] if plane < channels else opacity)
                         for row in range(rows):
                             pixel = plane * size + at + row * stride
-                            store(
-                                flat, pixel, multiply_add(load(shape, row * LANES), factor, load(flat, pixel))
-                            )
+                            store(flat, pixel, multiply_add(load(shape, row * LANES), factor, load(flat, pixel)))
 
 
 @entry
@@ -119,9 +117,7 @@ def _differentiate(splat, means, conics, opacities, features, boxes, planes, sha
                     for row in range(rows):
                         gradient = load(flat, channel * size + at + row * stride)
                         its_color = multiply_add(load(shape, row * LANES), gradient, its_color)
-                        store(
-                            slope, row * LANES, multiply_add(gradient, its_feature, load(slope, row * LANES))
-                        )
+                        store(slope, row * LANES, multiply_add(gradient, its_feature, load(slope, row * LANES)))
                     gradients[splat, GEOMETRY + channel] += opacity * total(its_color)
             for row in range(rows):
                 if channels == 1:  # the common case keeps all in registers
@@ -146,9 +142,7 @@ def _differentiate(splat, means, conics, opacities, features, boxes, planes, sha
 
 
 @entry
-def differentiate_sum(
-    first, end, means, conics, opacities, features, boxes, planes, gradients, sources=SOURCES
-):
+def differentiate_sum(first, end, means, conics, opacities, features, boxes, planes, gradients, sources=SOURCES):
     """Fill rows first..end-1 of `gradients` (splats, 6 + features) from the gradients of the planes.
 
     Those are 0 in spare columns. In a sum no splat depends on another, so each reads the image under its own box: no

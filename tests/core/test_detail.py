@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from medgs_core.correspondence import Flows
+from medgs_core.detail import FULL, add_detail, strength_of
+from medgs_core.evidence import AGREEMENT_EDGES, BlendWeights, blend, interpolate_blended
+from medgs_core.slices import SliceStack
+from medgs_core.volume import IntensityWindow
+
+from ._stacks import UNEVEN, random_images, stack_of
+
+REGIONS = len(AGREEMENT_EDGES) + 1
+FLOAT32 = 1e-5
+"""Some dozen float32 operations, with weights of up to 2 that partly cancel."""
+
+
+def weights_of(*weights):
+    return BlendWeights(np.tile(np.array(weights, np.float32), (REGIONS, 1)))
+
+
+LINEAR = weights_of(0, 0, 0)
+MIXED = BlendWeights(np.random.default_rng(4).uniform(-1, 2, (REGIONS, 3)).astype(np.float32))
+
+
+def noisy_estimate(stack, seed=9):
+    """Return Gaussians that are far from the slices: noise of their own, smooth in t."""
+    ends = random_images(2, stack.height, stack.width, stack.channels, seed=seed)
+
+    def estimate(t):
+        return (np.float32(np.cos(0.3 * t)) * ends[0] + np.float32(np.sin(0.3 * t)) * ends[1]).astype(np.float32)
+
+    return estimate
+
+
+def scene(count=7, height=14, width=13, channels=2):
+    stack = stack_of(random_images(count, height, width, channels), UNEVEN[:count])
+    return stack, Flows(stack, 2), noisy_estimate(stack)
+
+
+def wide_scene():
+    """Return a scene whose window is narrower than its values."""
+    stack = SliceStack(random_images(5, 14, 13), UNEVEN[:5], IntensityWindow(0.2, 0.7))
+    return stack, Flows(stack, 2), noisy_estimate(stack)
+
+
+STRENGTHS = [(0.0, 0.0), FULL, (0.0, 1.0), (1.0, 1.0), (0.37, 0.81)]
+
+
+@pytest.mark.parametrize(("trust", "smoothing"), STRENGTHS)
+@pytest.mark.parametrize("weights", [LINEAR, MIXED])
+def test_measured_slices_come_back_whatever_the_strength(trust, smoothing, weights):
+    for stack, flows, estimate in (scene(), wide_scene()):
+        strength = strength_of(weights, trust, smoothing)
+        for k in range(len(stack)):
+            found = add_detail(stack, flows, estimate, strength, float(k))
+            assert found == pytest.approx(stack.unclipped(k), abs=FLOAT32)
+
+
+@pytest.mark.parametrize(("trust", "smoothing"), STRENGTHS)
+def test_the_slice_tends_to_the_measured_one_from_both_sides(trust, smoothing):
+    strength = strength_of(MIXED, trust, smoothing)
+    for stack, flows, estimate in (scene(), wide_scene()):
+        for k in range(len(stack)):
+            near = [k + side for side in (-1e-4, 1e-4) if 0 <= k + side <= len(stack) - 1]
+            for t in near:
+                # white noise under weights up to 2 changes by less than 100 per slice
+                found = add_detail(stack, flows, estimate, strength, t)
+                assert np.abs(found - stack.unclipped(k)).max() < 1e-2
+
+
+@pytest.mark.parametrize("t", [0.25, 3.5, 5.75])
+def test_full_detail_is_the_rendering_plus_the_residual_between_slices(t):
+    stack, flows, estimate = scene()
+    k, alpha = int(t), np.float32(t % 1)
+    residuals = [stack.image(j) - estimate(float(j)) for j in (k, k + 1)]
+    expected = estimate(t) + (1 - alpha) * residuals[0] + alpha * residuals[1]
+    assert add_detail(stack, flows, estimate, strength_of(LINEAR, *FULL), t) == pytest.approx(expected, abs=FLOAT32)
+
+
+@pytest.mark.parametrize(("trust", "smoothing"), STRENGTHS)
+@pytest.mark.parametrize("t", [0.25, 3.5, 5.75])
+def test_detail_is_its_equation_with_the_interpolants_made_apart(trust, smoothing, t):
+    stack, flows, estimate = scene()
+    channels = stack.channels
+    rendered = np.stack([estimate(float(k)) for k in range(len(stack))])
+    # all slices rather than a window, flow and regions of the measured ones: five or six of seven slices are seen
+    k, alpha = stack.bracket(t)
+    seen = slice(max(0, k - 4), k + 6)
+    both = np.concatenate([stack.images(), rendered], axis=3)[seen]
+    arguments = (stack.positions[seen], k - seen.start, stack.z_at(t), flows.between(k), MIXED, channels)
+    interpolated = blend(both, *arguments)
+    of_slices, of_rendered = interpolated[..., :channels], interpolated[..., channels:]
+    fading = 4 * alpha * (1 - alpha)
+    expected = of_slices + trust * (estimate(t) - of_rendered) + smoothing * fading * (of_rendered - of_slices)
+    found = add_detail(stack, flows, estimate, strength_of(MIXED, trust, smoothing), t)
+    assert found == pytest.approx(expected, abs=FLOAT32)
+
+
+@pytest.mark.parametrize("t", [0.4, 3.5])
+def test_without_trust_and_smoothing_it_is_the_blend_and_nothing_is_rendered(t):
+    stack, flows, _ = scene()
+
+    def never(t):
+        pytest.fail(f"the Gaussians were rendered at {t}")
+
+    found = add_detail(stack, flows, never, strength_of(MIXED, 0.0, 0.0), t)
+    assert found == pytest.approx(interpolate_blended(stack, flows, MIXED, t), abs=FLOAT32)
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])
+def test_full_smoothing_half_way_shows_no_measured_noise(trust):
+    # at alpha = 1/2, m = 1: I(G) + l [G(t) - I(G)], whatever the slices between which it lies
+    stack, flows, estimate = scene()
+    mean = 0.5 * (estimate(2.0) + estimate(3.0))
+    expected = mean + trust * (estimate(2.5) - mean)
+    found = add_detail(stack, flows, estimate, strength_of(LINEAR, trust, 1.0), 2.5)
+    assert found == pytest.approx(expected, abs=FLOAT32)
+
+
+@pytest.mark.parametrize("t", [0.3, 3.5])
+def test_gaussians_that_pass_through_the_slices_are_followed_in_full(t):
+    stack = stack_of([noisy_estimate(stack_of(random_images(1)))(k) for k in range(7)], UNEVEN)
+    estimate = noisy_estimate(stack)
+    found = add_detail(stack, Flows(stack, 1), estimate, strength_of(MIXED, *FULL), t)
+    assert found == pytest.approx(estimate(t), abs=FLOAT32)
+
+
+@pytest.mark.parametrize(("trust", "smoothing"), STRENGTHS)
+def test_what_lies_outside_the_window_is_interpolated_in_full(trust, smoothing):
+    stack, flows, estimate = wide_scene()
+    clipped = SliceStack(stack.images(), stack.positions, IntensityWindow(0.0, 1.0))
+    strength = strength_of(LINEAR, trust, smoothing)
+    excess = [stack.unclipped(k) - stack.image(k) for k in (1, 2)]
+    assert np.abs(excess[0]).max() > 0.3
+    beyond = add_detail(stack, flows, estimate, strength, 1.25) - add_detail(clipped, flows, estimate, strength, 1.25)
+    assert beyond == pytest.approx(0.75 * excess[0] + 0.25 * excess[1], abs=FLOAT32)
+
+
+def test_renderings_are_left_as_they_are():
+    stack, flows, _ = scene()
+    kept = {float(k): np.full((14, 13, 2), 0.1 * k, np.float32) for k in range(7)} | {
+        2.5: np.full((14, 13, 2), 0.7, np.float32)
+    }
+    before = {t: image.copy() for t, image in kept.items()}
+    add_detail(stack, flows, kept.__getitem__, strength_of(MIXED, 0.6, 0.3), 2.5)
+    assert all(np.array_equal(kept[t], before[t]) for t in kept)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (11, 11)])
+@pytest.mark.parametrize("count", [2, 3])
+def test_tiny_stacks_of_five_channels_work(size, count):
+    stack, flows, estimate = scene(count, *size, channels=5)
+    found = add_detail(stack, flows, estimate, strength_of(MIXED, 0.5, 0.2), count - 1.5)
+    assert found.shape == (*size, 5)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+def test_a_strength_keeps_its_weights_in_full():
+    strength = strength_of(MIXED, 0.25, 0.5)
+    assert np.array_equal(np.array(strength.blend, np.float32), MIXED.table)
+    assert (strength.trust, strength.smoothing) == (0.25, 0.5)

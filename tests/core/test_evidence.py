@@ -1,0 +1,351 @@
+import numpy as np
+import pytest
+
+from medgs_core.classical import SPLINE_REACH, interpolate_slices
+from medgs_core.correspondence import Correspondence, Flows, agreement, carry, correspond
+from medgs_core.evidence import (
+    AGREEMENT_EDGES,
+    FLOW_DISCOUNT,
+    INGREDIENTS,
+    MOST_TRIPLETS,
+    PRIOR,
+    BlendWeights,
+    Evidence,
+    blend,
+    gather_evidence,
+    ingredients,
+    interpolate_blended,
+    learn_blend,
+    neighborhood,
+    predict_without,
+    regions,
+    solve_blend,
+    triplet_slices,
+)
+
+from ._stacks import UNEVEN, drifting_texture, random_images, stack_of
+
+REGIONS = len(AGREEMENT_EDGES) + 1
+FLOAT32 = 2e-6
+"""A dozen float32 operations on values of order 1."""
+
+INNER = (slice(12, -12), slice(12, -12))
+"""Pixels whose content was in both neighbors, wherever it came from."""
+
+
+def flows_of(images, positions=None, variants=2):
+    return Flows(stack_of(images, positions), variants)
+
+
+def table_of(*weights):
+    return BlendWeights(np.tile(np.array(weights, np.float32), (REGIONS, 1)))
+
+
+def wild_weights():
+    return BlendWeights(np.random.default_rng(5).uniform(-3, 3, (REGIONS, 3)).astype(np.float32))
+
+
+def fixed_pattern_following(curve, slices=10, noise=0.0):
+    """Return slices of one still random pattern whose contrast follows a curve over [0, 1]."""
+    generator = np.random.default_rng(2)
+    pattern = generator.random((40, 44, 1))
+    images = [curve(z) * pattern for z in np.linspace(0, 1, slices)]
+    return np.clip(images + noise * generator.standard_normal((slices, 40, 44, 1)), 0, 1).astype(np.float32)
+
+
+def rms(difference):
+    return float(np.sqrt(np.square(difference[INNER], dtype=np.float64).mean()))
+
+
+class TestIngredients:
+    def test_each_is_a_classical_method_minus_linear(self):
+        stack = stack_of(random_images(7, 20, 22, channels=3), UNEVEN)
+        flows = Flows(stack, 1)
+        for t in (0.25, 3.5, 5.9):
+            k, _ = stack.bracket(t)
+            linear, added, _ = ingredients(
+                stack.planes, stack.positions, k, stack.z_at(t), flows.between(k), stack.channels
+            )
+            assert linear == pytest.approx(interpolate_slices(stack, t, "linear"), abs=FLOAT32)
+            for place, method in enumerate(INGREDIENTS):
+                found = linear + added[:, :, place]
+                # the classical cubic looks at a window, here at all seven slices
+                tolerance = 0.05 if method == "cubic" else FLOAT32
+                assert found == pytest.approx(interpolate_slices(stack, t, method, flows), abs=tolerance)
+
+    def test_agreement_is_judged_on_the_first_channels_only(self):
+        first, second = random_images(2, 20, 22, channels=2)
+        between = correspond(first, second)
+        images = np.stack([first, second])
+        ratio = ingredients(images, np.array([0.0, 1.0]), 0, 0.4, between, judged=1)[2]
+        mismatch = carry(first[..., :1], second[..., :1], between, 0.4)[1]
+        assert ratio == pytest.approx(agreement(first[..., :1], second[..., :1], mismatch), abs=1e-5)
+
+    def test_regions_begin_at_the_edges_of_agreement(self):
+        ratio = np.array([[0.0, 0.49, 0.5, 0.79, 0.8, 1.19, 1.2, 9.0]], np.float32)
+        assert AGREEMENT_EDGES == (0.5, 0.8, 1.2)
+        assert regions(ratio).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]]
+
+
+class TestBlend:
+    @pytest.mark.parametrize("size", [(1, 1), (1, 5), (12, 14)])
+    @pytest.mark.parametrize("count", [2, 3, 7])
+    def test_at_measured_positions_it_is_the_slice_whatever_the_weights(self, size, count):
+        images = random_images(count, *size, channels=5)
+        flows = flows_of(images, UNEVEN[:count])
+        for k in range(count):
+            # weights up to 3 of three ingredients, each equal to linear but for rounding
+            found = interpolate_blended(flows.stack, flows, wild_weights(), float(k))
+            assert found == pytest.approx(images[k], abs=10 * FLOAT32)
+
+    def test_from_both_sides_it_tends_to_the_slice(self):
+        images = random_images(7, 12, 14)
+        flows = flows_of(images, UNEVEN)
+        for k in range(1, 6):
+            for side in (-1e-4, 1e-4):
+                found = interpolate_blended(flows.stack, flows, wild_weights(), k + side)
+                # slopes of order 10 per slice, times weights up to 3
+                assert np.abs(found - images[k]).max() < 5e-3
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_all_weight_on_one_ingredient_is_that_method(self, place):
+        stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
+        flows = Flows(stack, 1)
+        found = interpolate_blended(stack, flows, table_of(*np.eye(3)[place]), 2.3)
+        expected = interpolate_slices(stack, 2.3, INGREDIENTS[place], flows)
+        assert found == pytest.approx(expected, abs=FLOAT32)
+
+    def test_no_weight_at_all_is_linear(self):
+        stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
+        found = interpolate_blended(stack, Flows(stack, 2), table_of(0, 0, 0), 2.3)
+        assert found == pytest.approx(interpolate_slices(stack, 2.3, "linear"), abs=FLOAT32)
+
+    def test_each_pixel_takes_the_weights_of_its_region(self):
+        images = random_images(4, 20, 22)
+        positions = np.arange(4.0)
+        between = correspond(images[1], images[2])
+        arguments = (images, positions, 1, 1.5, between)
+        ratio = ingredients(*arguments, 2)[2]
+        rows = regions(ratio)
+        assert len(np.unique(rows)) > 1
+        weights = wild_weights()
+        whole = blend(*arguments, weights, 2)
+        for row in np.unique(rows):
+            alone = blend(*arguments, table_of(*weights.table[row]), 2)
+            assert np.array_equal(whole[rows == row], alone[rows == row])
+
+    def test_without_pchip_it_is_linear_in_the_images_the_flow_being_given(self):
+        # what detail relies on: extra channels are interpolated with the weights of the judged ones
+        images = random_images(5, 20, 22, channels=4)
+        mixed = np.concatenate([images[..., :2], 0.3 * images[..., :2] - 2 * images[..., 2:]], axis=3)
+        positions, between = np.arange(5.0), correspond(images[2][..., :2], images[3][..., :2])
+        table = wild_weights().table
+        table[:, 1] = 0
+        plain, found = (blend(stack, positions, 2, 2.4, between, BlendWeights(table), 2) for stack in (images, mixed))
+        expected = 0.3 * plain[..., :2] - 2 * plain[..., 2:]
+        assert found[..., 2:] == pytest.approx(expected, abs=20 * FLOAT32)
+
+    @pytest.mark.parametrize("factor", [-0.7, 3.0])
+    def test_with_pchip_it_still_scales_with_the_images(self, factor):
+        images = random_images(5, 20, 22, channels=2)
+        scaled = np.concatenate([images, np.float32(factor) * images], axis=3)
+        between = correspond(images[2], images[3])
+        found = blend(scaled, np.arange(5.0), 2, 2.4, between, wild_weights(), 2)
+        assert found[..., 2:] == pytest.approx(factor * found[..., :2], abs=20 * FLOAT32)
+
+
+class TestPrediction:
+    @pytest.mark.parametrize(
+        ("count", "k", "slices", "place"),
+        [
+            (2, 0, [0, 1], 0),
+            (7, 0, [0, 1, 2, 3, 4, 5], 0),
+            (20, 9, list(range(5, 15)), 4),
+            (20, 18, list(range(14, 20)), 4),
+        ],
+    )
+    def test_a_gap_looks_at_five_slices_on_each_side_that_exist(self, count, k, slices, place):
+        assert SPLINE_REACH == 5
+        assert neighborhood(count, k) == (slices, place)
+
+    @pytest.mark.parametrize(("count", "inner"), [(1, []), (2, []), (3, [1]), (6, [1, 2, 3, 4])])
+    def test_all_inner_slices_of_a_short_stack_are_predicted(self, count, inner):
+        assert triplet_slices(count) == inner
+
+    def test_evenly_spread_slices_of_a_long_stack_are_predicted(self):
+        chosen = triplet_slices(1000)
+        assert len(chosen) == MOST_TRIPLETS
+        assert (chosen[0], chosen[-1]) == (1, 998)
+        assert set(np.diff(chosen)) == {43, 44}  # 997 steps in 23 parts
+
+    def test_a_slice_is_predicted_without_looking_at_it(self):
+        images = random_images(7, 20, 22)
+        changed = images.copy()
+        changed[3] = 1 - changed[3]
+        before, after = (predict_without(flows_of(stack, UNEVEN), 3) for stack in (images, changed))
+        for one, other in zip(before, after, strict=True):
+            assert np.array_equal(one, other)
+
+    def test_a_slice_is_predicted_at_its_own_position(self):
+        images, positions = random_images(3), np.array([0.0, 3.0, 4.0])
+        linear = predict_without(flows_of(images, positions), 1)[0]
+        assert linear == pytest.approx(0.25 * images[0] + 0.75 * images[2], abs=FLOAT32)
+
+
+class TestLearnedWeights:
+    def test_two_slices_give_the_prior(self):
+        flows = flows_of(random_images(2))
+        assert gather_evidence(flows) == []
+        assert np.array_equal(learn_blend(flows).table, table_of(*PRIOR).table)
+
+    @pytest.mark.parametrize("contrast", [lambda z: 0.7, lambda z: 0.3 + 0.6 * z])
+    def test_slices_that_are_equal_or_change_linearly_give_the_prior(self, contrast):
+        plain = np.full((9, 40, 44, 1), 0.5, np.float32) * np.array(
+            [contrast(z) for z in np.linspace(0, 1, 9)], np.float32
+        ).reshape(-1, 1, 1, 1)
+        assert np.array_equal(learn_blend(flows_of(plain)).table, table_of(*PRIOR).table)
+
+    def test_equal_textured_slices_give_the_prior(self):
+        images = fixed_pattern_following(lambda z: 0.8)
+        assert np.array_equal(learn_blend(flows_of(images)).table, table_of(*PRIOR).table)
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 20), (11, 11)])
+    def test_three_slices_without_flow_give_the_prior(self, size):
+        # across their two outer slices all methods are the straight line: rounding must not be learned from
+        learned = learn_blend(flows_of(random_images(3, *size, channels=5)))
+        assert np.array_equal(learned.table, table_of(*PRIOR).table)
+
+    @pytest.mark.parametrize("count", [3, 4, 5])
+    @pytest.mark.parametrize("size", [(1, 1), (2, 7), (12, 12)])
+    def test_weights_of_small_random_stacks_stay_moderate(self, size, count):
+        learned = learn_blend(flows_of(random_images(count, *size, channels=5), UNEVEN[:count]))
+        assert np.abs(learned.table).max() < 10  # the pull to the prior keeps noise from weighing thousands
+
+    def test_a_cubic_along_the_axis_favors_cubic_and_beats_linear(self):
+        def curve(z):
+            return 0.5 + 0.9 * z - 3.1 * z**2 + 2.1 * z**3
+
+        images = fixed_pattern_following(curve)
+        flows = flows_of(images)
+        learned = learn_blend(flows)
+        assert (learned.table[:, 0] > 0.9).all()
+        # half-way from slice 4 to 5 of 10 slices over [0, 1]
+        pattern = images[0] / np.float32(curve(0.0))
+        truth = np.float32(curve(4.5 / 9)) * pattern
+        blended, linear = interpolate_blended(flows.stack, flows, learned, 4.5), interpolate_slices(flows.stack, 4.5)
+        assert rms(blended - truth) < rms(linear - truth) / 5
+
+    def test_a_drifting_texture_favors_flow_and_beats_every_straight_method(self):
+        texture = drifting_texture(step=4)
+        flows = flows_of(np.stack([texture(k) for k in range(8)]))
+        learned = learn_blend(flows)
+        assert (learned.table[:, 2] > 0.8).all()
+        truth = texture(3.5)
+        blended = rms(interpolate_blended(flows.stack, flows, learned, 3.5) - truth)
+        straight = min(
+            rms(interpolate_slices(flows.stack, 3.5, method) - truth) for method in ("linear", "cubic", "pchip")
+        )
+        assert blended < straight / 5
+
+    def test_noise_on_a_still_image_makes_the_blend_no_worse_than_linear(self):
+        images = fixed_pattern_following(lambda z: 0.7, noise=0.05)
+        flows = flows_of(images)
+        learned = learn_blend(flows)
+        truth = fixed_pattern_following(lambda z: 0.7)[0]
+        error = {
+            name: np.mean([rms(predict(k + 0.5) - truth) for k in range(2, 7)])
+            for name, predict in (
+                ("blend", lambda t: interpolate_blended(flows.stack, flows, learned, t)),
+                ("linear", lambda t: interpolate_slices(flows.stack, t)),
+                ("cubic", lambda t: interpolate_slices(flows.stack, t, "cubic")),
+            )
+        }
+        assert error["blend"] < 1.02 * error["linear"] < error["cubic"]
+
+    def test_noise_is_no_reason_for_flow(self):
+        # a still pattern under noise: there is nothing to follow, against a drifting one where there is
+        texture = drifting_texture(step=4)
+        still = fixed_pattern_following(lambda z: 0.7, noise=0.05)
+        moving = np.stack([texture(k) for k in range(8)])
+        weights = [learn_blend(flows_of(images, variants=1)).table[:, 2].mean() for images in (still, moving)]
+        assert weights[0] < weights[1] / 2
+
+    def test_learned_weights_beat_the_prior_on_the_slices_they_were_learned_from(self):
+        images = fixed_pattern_following(lambda z: 0.5 + 0.3 * np.sin(5 * z), noise=0.02)
+        flows = flows_of(images)
+        evidence = gather_evidence(flows)
+
+        def square_error(weights):
+            # |missing - added w|^2 without its constant term
+            table = weights.table.astype(np.float64)
+            return sum(
+                np.einsum("ri,rij,rj->", table, one.gram, table) - 2 * (table * one.moment).sum() for one in evidence
+            )
+
+        assert square_error(solve_blend(evidence)) < min(
+            square_error(BlendWeights.prior()), square_error(table_of(0, 0, 0)), square_error(table_of(1, 0, 0))
+        )
+
+
+class TestNormalEquations:
+    def test_evidence_is_the_inner_products_by_hand(self):
+        images = random_images(5, 20, 22, channels=2)
+        flows = flows_of(images)
+        linear, added, ratio = predict_without(flows, 2)
+        one = gather_evidence(flows)[1]
+        assert one.k == 2
+        parts = np.moveaxis(added.astype(np.float64), 2, 0)
+        missing = (images[2] - linear).astype(np.float64)
+        for row in range(REGIONS):
+            inside = regions(ratio) == row
+            for i in range(3):
+                assert one.moment[row, i] == pytest.approx((parts[i] * missing)[inside].sum(), abs=1e-6)
+                for j in range(3):
+                    assert one.gram[row, i, j] == pytest.approx((parts[i] * parts[j])[inside].sum(), abs=1e-6)
+
+    def test_weights_by_hand(self):
+        # one region: |8 f - 4| is least at f = 1/2; the others take the stack's 1/2; a tenth of it goes to PCHIP
+        gram, moment = np.zeros((REGIONS, 3, 3)), np.zeros((REGIONS, 3))
+        gram[0] = np.diag([8.0, 8.0, 8.0])
+        moment[0] = (2.0, -4.0, 4.0)
+        learned = solve_blend([Evidence(1, gram, moment)])
+        flow = 0.5 * FLOW_DISCOUNT
+        # the pulls, 1e-3 and 1e-2 / 4 of the information, move this by less than 0.002
+        expected = np.tile([0.25, -0.5 + 0.5 - flow, flow], (REGIONS, 1))
+        assert learned.table == pytest.approx(expected, abs=2e-3)
+
+    def test_an_ingredient_of_which_nothing_is_known_keeps_its_prior(self):
+        # between three slices cubic and PCHIP are predicted by the straight line itself
+        gram, moment = np.zeros((REGIONS, 3, 3)), np.zeros((REGIONS, 3))
+        gram[1, 2, 2], moment[1, 2] = 8.0, 4.0
+        cubic, pchip, _ = PRIOR
+        flow = 0.5 * FLOW_DISCOUNT
+        expected = np.tile([cubic, pchip + 0.5 - flow, flow], (REGIONS, 1))
+        assert solve_blend([Evidence(1, gram, moment)]).table == pytest.approx(expected, abs=2e-3)
+
+    def test_regions_learn_apart(self):
+        gram, moment = np.tile(np.eye(3), (REGIONS, 1, 1)), np.zeros((REGIONS, 3))
+        moment[0, 0], moment[3, 0] = 1.0, -1.0
+        table = solve_blend([Evidence(1, gram, moment)]).table
+        # the stack's weight is 0, a region is drawn to it by 1e-2 of the mean information of a region
+        assert table[:, 0] == pytest.approx([1 / 1.01, 0.0, 0.0, -1 / 1.01], abs=1e-3)
+
+    def test_slices_add_up(self):
+        generator = np.random.default_rng(1)
+        x, y = generator.standard_normal((REGIONS, 50, 3)), generator.standard_normal((REGIONS, 50))
+        gram, moment = np.einsum("rni,rnj->rij", x, x), np.einsum("rni,rn->ri", x, y)
+        halves = [
+            Evidence(
+                k, np.einsum("rni,rnj->rij", x[:, part], x[:, part]), np.einsum("rni,rn->ri", x[:, part], y[:, part])
+            )
+            for k, part in enumerate((slice(0, 20), slice(20, 50)))
+        ]
+        whole = solve_blend([Evidence(0, gram, moment)]).table
+        assert solve_blend(halves).table == pytest.approx(whole, abs=1e-6)
+
+
+def test_flow_in_the_stack_is_that_of_the_correspondence_given():
+    images = random_images(2, 20, 22)
+    zero = np.zeros((1, 20, 22, 2), np.float16)
+    still = blend(images, np.array([0.0, 1.0]), 0, 0.3, Correspondence(zero, zero), table_of(0, 0, 1), 2)
+    assert still == pytest.approx(0.7 * images[0] + 0.3 * images[1], abs=FLOAT32)

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from skimage.registration import optical_flow_tvl1
@@ -41,7 +42,7 @@ def main() -> None:
             medgs.render_volume(model, factor=args.stride)
             seconds[preset].append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        for first, second in zip(slices, slices[1:], strict=False):
+        for first, second in pairwise(slices):
             optical_flow_tvl1(first, second)
             optical_flow_tvl1(second, first)
         seconds["tvl1"].append(time.perf_counter() - begun)

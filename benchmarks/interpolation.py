@@ -1,10 +1,10 @@
-"""How well, how fast and in how much memory are withheld slices predicted, by every method on every volume?
+"""How well, how fast and in how much memory are withheld slices predicted, by every method on every volume.
 
     python benchmarks/interpolation.py [--strides 2 4] [--presets balanced] [--volumes NAME ...] [--results FILE]
 
-reads the volumes that `index.json` in $MEDGS_DATA lists, keeps every stride-th slice of each along its slice axis, predicts
-the others as `medgs evaluate` does, and prints markdown tables. Each case runs in a process of its own, so that peak
-memory is its own, and is written to the results file when it ends: an interrupted run goes on where it stopped.
+reads the volumes that `index.json` in $MEDGS_DATA lists, keeps every stride-th slice of each along its slice axis,
+predicts the others as `medgs evaluate` does, and prints markdown tables. Each case runs in a process of its own, so
+that peak memory is its own, and is written to the results file when it ends: an interrupted run goes on where it stopped.
 """
 
 import argparse

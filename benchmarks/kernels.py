@@ -113,9 +113,7 @@ def measure(
             return rasterize_splats(Splats2D(*splats), height, width, rule, backend)
 
     def both() -> None:
-        torch.autograd.grad(
-            rasterize_splats(Splats2D(*splats), height, width, rule, backend), splats, upstream
-        )
+        torch.autograd.grad(rasterize_splats(Splats2D(*splats), height, width, rule, backend), splats, upstream)
 
     return median_seconds(forward, repeats), median_seconds(both, repeats)
 
@@ -131,9 +129,7 @@ def processor() -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--reference", action="store_true", help="time dense torch too, on the smaller scene: a minute"
-    )
+    parser.add_argument("--reference", action="store_true", help="time dense torch too, on the smaller scene: a minute")
     arguments = parser.parse_args()
     threads, hertz = numba.get_num_threads(), clock()
     print(f"{processor()}, {threads} threads, {hertz / 1e9:.1f} GHz (measured); ", end="")

@@ -24,7 +24,7 @@ BACKGROUND, INK, FAINT, ACCENT, TRACK = "#101216", "#e8e8e4", "#9aa0a8", "#ffb45
 LARGE, MEDIUM, SMALL = 18, 13, 11
 """Font sizes in points."""
 
-SIZE = (15.6, 13.45)
+SIZE = (15.6, 13.4)
 """Width and height in inches; all places below are inches from the top left corner."""
 
 DOTS_PER_INCH = 110
@@ -200,6 +200,6 @@ def _show(
 
 
 def _write(
-    figure: "matplotlib.figure.Figure", left: float, top: float, text: str, size: float, color: str, **style: Any
+    figure: "matplotlib.figure.Figure", left: float, top: float, text: str, size: int, color: str, **style: Any
 ) -> None:
     figure.text(left / SIZE[0], 1.0 - top / SIZE[1], text, fontsize=size, color=color, **style)

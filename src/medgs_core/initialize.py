@@ -18,8 +18,12 @@ Coordinates = Float64[np.ndarray, " count"]
 GRID_SHARE = 0.2
 """Share of the Gaussians on a jittered grid, so that every pixel is seen; the others follow the gradient."""
 
-GRID_JITTER = 0.5
-"""Share of its cell's sides that a Gaussian of the grid may lie in: with all of them, corners would be out of reach."""
+GRID_JITTER = 0.25
+"""Share of its cell's sides that a Gaussian of the grid may lie in."""
+
+COVERING_SCALE = 0.33
+"""Smallest scale of a Gaussian of the grid over the side of its cell: the farthest corner, 0.88 sides away, is then
+within 2.7 scales, where neither rendering rule has dropped it. Smaller ones on edges would leave black holes."""
 
 FIRST_SPREAD = 0.85
 """Slices; between 0.7 and 1 the held-out error is flat, below 0.5 slices do not share, above they blur."""
@@ -68,8 +72,8 @@ def seed_slice(
     rows, columns = np.concatenate([grid_rows, drawn_rows]), np.concatenate([grid_columns, drawn_columns])
     pixel = (np.minimum(rows.astype(int), stack.height - 1), np.minimum(columns.astype(int), stack.width - 1))
     spacing = 1.0 / np.sqrt(max(count, 1) * density[pixel])
-    spacing[:gridded] = cell  # also on an edge: who else covers the flat part of the cell?
     scale = np.maximum(SCALE_PER_SPACING * spacing, SMALLEST_SCALE)
+    scale[:gridded] = np.maximum(scale[:gridded], COVERING_SCALE * cell)
     drift = np.zeros((count, degree, 2), np.float32)
     drift[:, 0] = _motion(flows, k, coordinates)[pixel]
     return FoldedGaussians(

@@ -59,7 +59,7 @@ class LazyVolume:
         def compute() -> Voxels:
             plane = self._renderer.stored(float(self.coordinates[i]))
             plane = np.array(plane if self.ndim == 4 else plane[..., 0])
-            plane.flags.writeable = False
+            plane.setflags(write=False)
             return plane
 
         rendered: Voxels = self._rendered.get(i, compute, lambda plane: plane.nbytes)

@@ -70,6 +70,12 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
             "choose another axis or a volume with more slices"
         )
         raise ValueError(msg)
+    if max(stack.height, stack.width) > LONGEST_SIDE:
+        msg = (
+            f"a slice can be at most {LONGEST_SIDE} pixels long, got {stack.height} x {stack.width} along axis {axis}; "
+            "choose another axis or cut the volume into parts"
+        )
+        raise ValueError(msg)
     hidden = _hidden_slices(n, config.hide)
     effort = config.effort
     pixels = stack.height * stack.width

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import medgs_core.doctor
+import medgs_core.rasterize
 from medgs_core.cli import main
 from medgs_core.doctor import STACK, examine
 
@@ -53,8 +54,6 @@ def test_failing_part_is_a_line_of_the_report(monkeypatch, capsys):
 
 
 def test_rendering_of_nothing_is_a_failure(monkeypatch):
-    import medgs_core.rasterize
-
     draw = medgs_core.rasterize.rasterize_splats
 
     def nothing(*words):

@@ -78,10 +78,15 @@ def test_full_disk_leaves_no_picture(picture, tmp_path, monkeypatch):
 
 
 def test_drawing_loads_no_pyplot_and_importing_no_matplotlib(tmp_path):
-    probe = (
-        "import sys, medgs_core.figure as f, numpy as np; print('matplotlib' in sys.modules); p = np.eye(9, dtype='f4');"
-        "f.save_picture(f.Picture('', '', [('', p)] * 3, [('', p, .2)] * 2, '', p, [f.Prediction('', p, 1.)], {'a': 1.}), "
-        "sys.argv[1]); print('matplotlib' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", probe, tmp_path / "a.png"], capture_output=True, text=True, check=True)
+    probe = """
+import sys, numpy
+from medgs_core.figure import Picture, Prediction, save_picture
+print("matplotlib" in sys.modules)
+plane = numpy.eye(9, dtype="f4")
+between, through = [("", plane)] * 3, [("", plane, 0.2)] * 2
+save_picture(Picture("", "", between, through, "", plane, [Prediction("", plane, 1.0)], {"": 1.0}), sys.argv[1])
+print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
+"""
+    words = [sys.executable, "-c", probe, tmp_path / "a.png"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "False"]

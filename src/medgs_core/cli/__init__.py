@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Never
 
 from medgs_core.cli import _demo, _doctor, _evaluate, _fit, _info, _render
+from medgs_core.cli._exit_codes import INTERRUPTED, OUR_FAULT, SUCCESS, USERS_MISTAKE
 
 COMMANDS = {
     "fit": (_fit, "fit a model to the slices of a volume"),
@@ -22,9 +23,6 @@ COMMANDS = {
     "demo": (_demo, "fit and render a real MRI, and picture the result"),
     "doctor": (_doctor, "report what this machine can do, to paste into an issue"),
 }
-
-SUCCESS, OUR_FAULT, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes. 130 is what shells report for a program ended by Ctrl-C."""
 
 DEBUG = "MEDGS_DEBUG"
 """Environment variable that lets every exception through with its traceback."""
@@ -96,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = args.run(args)
             return code
     except KeyboardInterrupt:
-        return _complain(args, INTERRUPTED, "interrupted, nothing was saved.")
+        return _complain(args, INTERRUPTED, "interrupted; no partial file was left.")
     except ValueError as mistake:
         return _complain(args, USERS_MISTAKE, str(mistake))
     except Exception as fault:

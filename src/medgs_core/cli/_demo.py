@@ -14,10 +14,11 @@ import numpy as np
 
 from medgs_core.arrays import Voxels
 from medgs_core.cli._evaluate import print_evaluation
+from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._fit import print_plan
 from medgs_core.cli._inputs import add_quiet
 from medgs_core.cli._render import NOTE_ENDING, render_to_file
-from medgs_core.cli._screen import FitBar
+from medgs_core.cli._screen import OURS, FitBar
 from medgs_core.config import FitConfig, RenderConfig
 from medgs_core.volume import IntensityWindow, Volume, robust_window
 
@@ -42,7 +43,6 @@ BETWEEN = 18
 SAGITTAL = 57
 """Row of voxels that the view across the slices is taken at, beside the midline."""
 
-OURS = "medgs"
 SPOKEN = {"flow": "optical flow", OURS: "folded Gaussians"}
 """Methods as the picture calls them, where not by their names."""
 
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, fit, render, picture."""
     run_demo(Path(args.output), FitConfig(), quiet=args.quiet)
-    return 0
+    return SUCCESS
 
 
 def run_demo(folder: Path, config: FitConfig, *, quiet: bool) -> None:
@@ -172,7 +172,7 @@ def _picture(
             (f"measured, {step:.3g} mm between slices", sagittal(volume), step / along),
             (f"rendered, {finer:.3g} mm between slices", sagittal(fine), finer / along),
         ],
-        held_out=f"Held out: every {STRIDE}nd slice kept, slice {HELD_OUT} predicted from them",
+        held_out=f"Held out: slices 0, {STRIDE}, {2 * STRIDE} .. kept, slice {HELD_OUT} predicted from them",
         truth=axial(volume.voxels[..., HELD_OUT]),
         predictions=[
             Prediction(SPOKEN.get(name, name), axial(stored), _psnr(volume, window, stored))

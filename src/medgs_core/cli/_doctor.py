@@ -2,7 +2,7 @@
 
 import argparse
 
-OUR_FAULT = 1
+from medgs_core.cli._exit_codes import OUR_FAULT, SUCCESS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +16,4 @@ def run(args: argparse.Namespace) -> int:
 
     report = examine()
     print_facts(report.facts)
-    return 0 if report.healthy else OUR_FAULT
+    return SUCCESS if report.healthy else OUR_FAULT

@@ -3,15 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_input, add_json, add_quiet, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import FitBar, gain, print_table, strict_json
+from medgs_core.cli._screen import REFERENCE, FitBar, gain, print_table, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
 
 if TYPE_CHECKING:
     import medgs_core.evaluate
-
-REFERENCE = "linear"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         print(strict_json(describe_evaluation(evaluation, stride)))
     else:
         print_evaluation(evaluation, stride)
-    return 0
+    return SUCCESS
 
 
 def describe_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int) -> dict[str, object]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medgs_core.cli._exit_codes import INTERRUPTED, SUCCESS
 from medgs_core.cli._inputs import add_input, add_quiet, read_input
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import FitBar, gain, print_table
+from medgs_core.cli._screen import OURS, REFERENCE, FitBar, gain, print_table
 from medgs_core.config import FitConfig, ReadConfig
 from medgs_core.volume import Volume
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     import medgs_core.plan
 
 STATE_ENDING = ".state"
-INTERRUPTED = 130
-
-OURS, REFERENCE = "medgs", "linear"
-"""Rows of the scores: what is judged, and what everyone knows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +82,7 @@ def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Pat
     if not args.quiet:
         print_scores(result)
         print(f"wrote {args.output}")
-    return 0
+    return SUCCESS
 
 
 def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan") -> None:
@@ -114,11 +111,11 @@ def print_scores(result: "medgs_core.fit.FitResult") -> None:
         return
     if hidden:
         numbers = ", ".join(str(k) for k in hidden)
-        print(f"scores  mean PSNR in dB on {len(hidden)} slices hidden from all methods ({numbers})")
+        print(f"scores  mean PSNR in dB on slices hidden from all methods: {numbers}")
     else:
         print(
-            "scores  mean PSNR in dB by cross-validation, each inner slice predicted from the others; "
-            "no slice was hidden from the Gaussians, so they have none"
+            "scores  mean PSNR in dB by cross-validation, each inner slice predicted from the others; no slice was "
+            "hidden from the Gaussians, so they have none; blend is the mixture of the methods that they start from"
         )
     _print_methods(result.scores)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_json, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import print_facts, strict_json
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print(strict_json(shown))
     else:
         print_facts(lines)
-    return 0
+    return SUCCESS
 
 
 def describe_volume(volume: Volume, axis_wish: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_quiet
 from medgs_core.cli._options import add_settings, chosen_settings, option_name
 from medgs_core.cli._screen import progress_bar, strict_json
@@ -44,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
     from medgs_core.render import sample_slices
 
     model = load_model(args.model)
+    check_volume_output(args.output, model.volume)
     sampling = sample_slices(model, config)
     _check_even(model, config, sampling)
     _, note = render_to_file(model, config, args.output, quiet=args.quiet)
     if not args.quiet:
         measured = sum(entry["measured"] for entry in note["slices"])
         print(f"wrote {args.output}: {len(note['slices'])} slices, {measured} of them measured")
-    return 0
+    return SUCCESS
 
 
 def render_to_file(

@@ -22,6 +22,9 @@ BAR = "{desc:<32}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
 SECONDS_PER_MINUTE = 60
 COLUMN_GAP = "  "
 
+OURS, REFERENCE = "medgs", "linear"
+"""Among the scores: what is judged, and what everyone knows."""
+
 
 class FitBar:
     """Follows a fit on the terminal: the phase, steps, time left, loss. A `Progress`.

@@ -96,23 +96,30 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
             _tiff.write(volume, file, as_ome=name.endswith(OME_ENDINGS))
 
 
-def check_volume_output(path: str | os.PathLike[str]) -> None:
+def check_volume_output(path: str | os.PathLike[str], volume: Volume | None = None) -> None:
     """Refuse a path that `write_volume` could not write, before long work is done for it.
+
+    Parameters
+    ----------
+    path : path
+        Where the volume will go.
+    volume : Volume, optional
+        One of the same voxel type and intensity scale, to see whether the format holds them.
 
     Raises
     ------
     ValueError
-        If the ending is unknown or the folder takes no file.
+        If the ending is unknown, the folder takes no file, or the format cannot hold such a volume.
     """
     _check_ending(Path(path))
     check_writable(path)
+    if volume is not None and Path(path).name.lower().endswith(TIFF_ENDINGS):
+        _tiff.check_holds(volume)
 
 
 def _check_ending(target: Path) -> None:
     if not target.name.lower().endswith(VOLUME_ENDINGS):
-        raise ValueError(
-            f"The output must end in {_listed(VOLUME_ENDINGS)}, got '{target}'; change its ending."
-        )
+        raise ValueError(f"The output must end in {_listed(VOLUME_ENDINGS)}, got '{target}'; change its ending.")
 
 
 def _check_input(source: Path) -> None:
@@ -124,13 +131,9 @@ def _check_input(source: Path) -> None:
         raise ValueError(f"The input must be a file, got the folder '{source}'; name a file inside it.")
     try:
         if source.stat().st_size == 0:
-            raise ValueError(
-                f"The input must hold a volume, got the empty file '{source}'; copy or export it again."
-            )
+            raise ValueError(f"The input must hold a volume, got the empty file '{source}'; copy or export it again.")
         if _is_dicom(source):
-            raise ValueError(
-                f"The input must be NIfTI or TIFF, got the DICOM file '{source}'; {DICOM_REMEDY}."
-            )
+            raise ValueError(f"The input must be NIfTI or TIFF, got the DICOM file '{source}'; {DICOM_REMEDY}.")
     except OSError as error:
         raise ValueError(
             f"The input must be readable, got '{source}' ({error.strerror}); change its permissions."

@@ -71,6 +71,26 @@ def read(path: Path, chosen: int | None, voxel_size: Sequence[float] | None) -> 
     )
 
 
+def check_holds(volume: Volume) -> None:
+    """Refuse a volume whose voxel type or intensity scale TIFF cannot hold.
+
+    Raises
+    ------
+    ValueError
+        Names the type or the scale.
+    """
+    if volume.voxels.dtype.name not in OME_DTYPES:
+        raise ValueError(
+            f"TIFF with a voxel size cannot hold voxels of type {volume.voxels.dtype}; "
+            "write NIfTI or convert them first."
+        )
+    if volume.slope != 1.0 or volume.intercept != 0.0:
+        raise ValueError(
+            f"TIFF cannot hold an intensity scale, got slope {volume.slope:g} and intercept "
+            f"{volume.intercept:g}; write NIfTI instead."
+        )
+
+
 def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     """Write the volume as OME-TIFF, or as ImageJ's TIFF where that holds the voxel type.
 
@@ -81,17 +101,8 @@ def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     """
     import tifffile
 
+    check_holds(volume)
     voxels, spacing = _world_order(volume)
-    if voxels.dtype.name not in OME_DTYPES:
-        raise ValueError(
-            f"TIFF with a voxel size cannot hold voxels of type {voxels.dtype}; "
-            "write NIfTI or convert them first."
-        )
-    if volume.slope != 1.0 or volume.intercept != 0.0:
-        raise ValueError(
-            f"TIFF cannot hold an intensity scale, got slope {volume.slope:g} and intercept "
-            f"{volume.intercept:g}; write NIfTI instead."
-        )
     axes = "ZYX"
     if voxels.ndim == 4:
         axes, voxels = "ZCYX", np.moveaxis(voxels, -1, 1)
@@ -111,9 +122,7 @@ def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     unit = OME_UNITS.get(volume.unit, volume.unit)
     sizes = {f"PhysicalSize{axis}": step for axis, step in zip("ZYX", spacing, strict=True)}
     units = {f"PhysicalSize{axis}Unit": unit for axis in "ZYX"}
-    tifffile.imwrite(
-        file, voxels, ome=True, photometric="minisblack", metadata={"axes": axes, **sizes, **units}
-    )
+    tifffile.imwrite(file, voxels, ome=True, photometric="minisblack", metadata={"axes": axes, **sizes, **units})
 
 
 def _slices_first(path: Path, axes: str, stored: Voxels, chosen: int | None) -> Voxels:
@@ -124,8 +133,7 @@ def _slices_first(path: Path, axes: str, stored: Voxels, chosen: int | None) -> 
     channels = [n for n, axis in enumerate(axes) if axis in CHANNEL_AXES]
     if not stacks:
         raise ValueError(
-            f"The input must be a stack of slices, got '{path}', one 2-D image; "
-            "stack the images into one file."
+            f"The input must be a stack of slices, got '{path}', one 2-D image; stack the images into one file."
         )
     if len(stacks) > 2 or len(channels) > 1:
         raise ValueError(
@@ -170,9 +178,7 @@ def _known_spacing(path: Path, steps: dict[str, float]) -> tuple[float, float, f
         )
     missing = [axis for axis in "ZYX" if axis not in steps]
     if missing:
-        logger.warning(
-            "'%s' has no spacing along %s: 1 is taken; give --voxel-size Z,Y,X", path, ", ".join(missing)
-        )
+        logger.warning("'%s' has no spacing along %s: 1 is taken; give --voxel-size Z,Y,X", path, ", ".join(missing))
     return steps.get("Z", 1.0), steps.get("Y", 1.0), steps.get("X", 1.0)
 
 

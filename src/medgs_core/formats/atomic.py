@@ -70,6 +70,5 @@ def _temporary_beside(target: Path) -> Path:
 
 def _unwritable(target: Path, error: OSError) -> ValueError:
     return ValueError(
-        f"The output must be writable, got '{target}' ({error.strerror or error}); "
-        "make room or choose another folder."
+        f"The output must be writable, got '{target}' ({error.strerror or error}); make room or choose another folder."
     )

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from medgs_core.config import EFFORTS, FitConfig
+from medgs_core.plan import FEWEST_TO_HIDE, FIRST_PHASE_SHARE, MOST_HIDDEN, SLICES_PER_HIDDEN, plan_fit
+
+from ._fits import scan, settings
+
+
+def plan(slices, height=4, width=5, config=None, **changes):
+    return plan_fit(scan(np.zeros((slices, height, width), np.uint8)), config or settings(**changes))
+
+
+def test_one_slice_is_refused_with_rule_value_and_remedy():
+    with pytest.raises(ValueError, match=r"at least 2 slices .* got 1 along axis 0 .*; choose another axis"):
+        plan(1)
+
+
+def test_hidden_slices_are_never_ends_nor_neighbors_and_as_many_as_wanted():
+    for slices in range(2, 70):
+        for wanted in range((slices - 1) // 2 + 1):
+            hidden = plan(slices, hide=wanted).hidden
+            assert len(hidden) == wanted
+            assert all(0 < k < slices - 1 for k in hidden), (slices, hidden)
+            assert all(b - a >= 2 for a, b in zip(hidden, hidden[1:], strict=False)), (slices, hidden)
+
+
+def test_hidden_slices_are_spread_over_the_stack():
+    assert plan(17, hide=2).hidden == (4, 12)
+    assert plan(5, hide=2).hidden == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("slices", "hidden"),
+    [
+        (2, 0),
+        (FEWEST_TO_HIDE - 1, 0),
+        (FEWEST_TO_HIDE, 1),
+        (3 * SLICES_PER_HIDDEN, 3),
+        (1000, MOST_HIDDEN),
+    ],
+)
+def test_one_slice_in_eight_hides_but_none_of_a_few_and_at_most_a_dozen(slices, hidden):
+    assert len(plan(slices, hide=None).hidden) == hidden
+
+
+@pytest.mark.parametrize(("slices", "most"), [(2, 0), (3, 1), (8, 3), (9, 4)])
+def test_hiding_more_than_every_second_inner_slice_is_refused(slices, most):
+    with pytest.raises(ValueError, match=rf"hide should be at most {most} for {slices} slices.* got {most + 1}; hide"):
+        plan(slices, hide=most + 1)
+
+
+def test_seen_and_hidden_slices_together_are_all():
+    chosen = plan(20, hide=4)
+    assert sorted(chosen.kept + chosen.hidden) == list(range(20))
+
+
+@pytest.mark.parametrize("gaussians", [1, 3, 8, 9, 10, 1234])
+def test_gaussians_are_shared_out_evenly(gaussians):
+    counts = plan(9, gaussians=gaussians).counts
+    assert sum(counts) == gaussians
+    assert max(counts) - min(counts) <= 1
+
+
+def test_without_a_number_gaussians_follow_the_pixels():
+    for preset, effort in EFFORTS.items():
+        chosen = plan(4, 20, 24, FitConfig(preset=preset, device="cpu"))
+        assert sum(chosen.counts) == round(4 * 20 * 24 / effort.pixels_per_gaussian)
+
+
+def test_every_slice_of_few_pixels_gets_a_gaussian():
+    assert plan(3, 1, 1, FitConfig(device="cpu")).counts == (1, 1, 1)
+
+
+def test_steps_are_split_between_the_phases():
+    assert plan(9, steps=101, hide=1).steps == (round(FIRST_PHASE_SHARE * 101), 101 - round(FIRST_PHASE_SHARE * 101))
+    assert plan(9, steps=101, hide=0).steps == (0, 101)
+    assert plan(9, steps=1, hide=1).steps == (0, 1)
+
+
+def test_without_a_number_steps_follow_the_slices_from_a_minimum_on():
+    for preset, effort in EFFORTS.items():
+        config = FitConfig(preset=preset, device="cpu")
+        assert sum(plan(100, config=config).steps) == round(100 * effort.steps_per_slice)
+        assert sum(plan(2, config=config).steps) == effort.fewest_steps
+
+
+def test_the_rule_is_the_sum_on_the_cpu_unless_another_is_wanted():
+    assert plan(3, compositing="auto").compositing == "sum"
+    assert plan(3, compositing="alpha").compositing == "alpha"
+    assert plan(3).device.type == "cpu"
+
+
+def test_the_axis_is_the_one_of_largest_spacing_unless_another_is_wanted():
+    assert plan(3, 4, 5).axis == 0
+    assert plan(3, 4, 5, axis="2").axis == 2
+    assert len(plan(3, 4, 5, axis="2").stack) == 5

@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from medgs_core.fit import fit_model
+from medgs_core.model_file import load_checkpoint, save_checkpoint
+from medgs_core.render import render_slice
+
+from ._fits import STEPS, Follower, assert_same_fit, moving_voxels, scan, settings
+
+BOUNDARY = STEPS // 2
+"""Step at which the hidden slices join."""
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    return fit_model(scan(), settings())
+
+
+def stopped(steps, **changes):
+    return fit_model(scan(), settings(**changes), progress=Follower(steps)).checkpoint
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, STEPS - 1])
+def test_a_resumed_fit_ends_as_an_unbroken_one(unbroken, steps, tmp_path):
+    save_checkpoint(stopped(steps), tmp_path / "fit.state")
+    resumed = fit_model(scan(), settings(), resume=load_checkpoint(tmp_path / "fit.state"))
+    assert_same_fit(resumed, unbroken)
+    assert np.array_equal(render_slice(resumed.model, 3.3), render_slice(unbroken.model, 3.3))
+
+
+def test_it_does_so_without_hidden_slices():
+    unbroken = fit_model(scan(), settings(hide=0))
+    assert_same_fit(fit_model(scan(), settings(hide=0), resume=stopped(7, hide=0)), unbroken)
+
+
+def test_it_does_so_with_the_other_rule_and_bent_paths():
+    changes = {"compositing": "alpha", "drift_degree": 3, "hide": 2}
+    unbroken = fit_model(scan(), settings(**changes))
+    assert_same_fit(fit_model(scan(), settings(**changes), resume=stopped(15, **changes)), unbroken)
+
+
+def test_it_does_so_when_stopped_again_and_again(unbroken):
+    state, stops = None, 0
+    while True:
+        result = fit_model(scan(), settings(), progress=Follower(5), resume=state)
+        if result.complete:
+            break
+        state, stops = result.checkpoint, stops + 1
+    assert stops == STEPS // 5
+    assert_same_fit(result, unbroken)
+
+
+def test_it_does_so_from_the_same_state_twice(unbroken):
+    state = stopped(BOUNDARY + 3)
+    for _ in range(2):
+        assert_same_fit(fit_model(scan(), settings(), resume=state), unbroken)
+
+
+@pytest.mark.parametrize("steps", [3, BOUNDARY + 3])
+def test_a_fit_cancelled_as_soon_as_it_resumes_keeps_its_state(steps):
+    state = stopped(steps)
+    again = fit_model(scan(), settings(), progress=Follower(0), resume=state).checkpoint
+    assert again.facts == state.facts
+    assert all(np.array_equal(again.tensors[name], state.tensors[name]) for name in state.tensors)
+
+
+def test_the_facts_of_a_state_are_plain_json():
+    facts = stopped(BOUNDARY + 1).facts
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_time_left_is_unknown_when_a_fit_resumes():
+    follower = Follower()
+    fit_model(scan(), settings(), progress=follower, resume=stopped(BOUNDARY + 1))
+    first = follower.states[0]
+    assert first.step == BOUNDARY + 1
+    assert np.isnan(first.seconds_left)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 5), ("steps", 25), ("gaussians", 271), ("drift_degree", 2)])
+def test_other_settings_are_refused_by_name_and_value(name, value):
+    state = stopped(1)
+    usual = getattr(settings(), name)
+    with pytest.raises(ValueError, match=rf"resumes with the settings .* got {name} {value} instead of {usual}; give"):
+        fit_model(scan(), settings(**{name: value}), resume=state)
+
+
+def test_another_volume_is_refused():
+    voxels = moving_voxels().copy()
+    voxels[0, 0, 0] += 1
+    with pytest.raises(ValueError, match=r"resumes on the volume it began with, got one with hash \w{12} instead of"):
+        fit_model(scan(voxels), settings(), resume=stopped(1))
+
+
+def test_the_same_voxels_elsewhere_are_another_volume():
+    with pytest.raises(ValueError, match="resumes on the volume it began with"):
+        fit_model(scan(intercept=1.0), settings(), resume=stopped(1))

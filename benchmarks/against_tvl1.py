@@ -1,4 +1,4 @@
-"""Does fitting a model and rendering every other slice take longer than TV-L1 optical flow over the same gaps?
+"""How long fitting and rendering take against TV-L1 optical flow over the same gaps.
 
     python benchmarks/against_tvl1.py VOLUME [--axis 0] [--stride 2] [--repeats 3]
 

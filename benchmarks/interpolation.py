@@ -4,7 +4,7 @@
 
 reads the volumes that `index.json` in $MEDGS_DATA lists, keeps every stride-th slice of each along its slice axis,
 predicts the others as `medgs evaluate` does, and prints markdown tables. Each case runs in a process of its own, so
-that peak memory is its own, and is written to the results file when it ends: an interrupted run goes on where it stopped.
+that peak memory is its own, and is written to the results file when it ends: an interrupted run goes on from there.
 """
 
 import argparse

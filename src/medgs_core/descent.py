@@ -135,7 +135,7 @@ class Phase:
 
     def target(self, k: int) -> Tensor:
         """Return the interpolated slice half-way between slices k and k + 1, on the device."""
-        return self._tensor(("target", k), lambda: interpolate_blended(self.stack, self.flows, self.weights, k + 0.5))
+        return self._tensor(("target", k), lambda: interpolate_blended(self.flows, self.weights, k + 0.5))
 
     def _tensor(self, key: tuple[str, int], make: Callable[[], Image]) -> Tensor:
         if key not in self._tensors:

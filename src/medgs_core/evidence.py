@@ -117,7 +117,11 @@ def blend(
 
     At the position of image k or k + 1 it is that image, whatever the weights.
     """
-    linear, added, ratio = ingredients(images, positions, k, z, between, judged)
+    return mix(*ingredients(images, positions, k, z, between, judged), weights)
+
+
+def mix(linear: Image, added: Added, ratio: Plane, weights: BlendWeights) -> Image:
+    """Return linear plus the ingredients, each weighed as its region tells; parameters as `ingredients` returns."""
     per_pixel = weights.table[regions(ratio)]  # (height, width, 3)
     result: Image = linear + np.einsum("hwm,hwmc->hwc", per_pixel, added, dtype=np.float32)
     return result
@@ -145,13 +149,18 @@ def predict_without(flows: Flows, k: int) -> tuple[Image, Added, Plane]:
     return ingredients(images, positions, others.index(k - 1), z, flows.across(k - 1, k + 1), stack.channels)
 
 
-def interpolate_blended(stack: SliceStack, flows: Flows, weights: BlendWeights, t: float) -> Image:
-    """Return the blended interpolant at slice coordinate t: (height, width, channels) in unit intensities."""
+def ingredients_at(flows: Flows, t: float) -> tuple[Image, Added, Plane]:
+    """Return the `ingredients` at slice coordinate t of the stack whose correspondence is given."""
+    stack = flows.stack
     k, _ = stack.bracket(t)
     around, gap = neighborhood(len(stack), k)
     images = np.stack([stack.image(j) for j in around])
-    between = flows.between(k)
-    return blend(images, stack.positions[around], gap, stack.z_at(t), between, weights, stack.channels)
+    return ingredients(images, stack.positions[around], gap, stack.z_at(t), flows.between(k), stack.channels)
+
+
+def interpolate_blended(flows: Flows, weights: BlendWeights, t: float) -> Image:
+    """Return the blended interpolant at slice coordinate t: (height, width, channels) in unit intensities."""
+    return mix(*ingredients_at(flows, t), weights)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def cross_validate(stack: SliceStack, evidence: list[Evidence], variants: int) -
         flows = Flows(rest, variants)
         weights = solve_blend([other for other in evidence if other.k != one.k])
         predictions = _classical(rest, flows)
-        predictions[BLEND] = partial(interpolate_blended, rest, flows, weights)
+        predictions[BLEND] = partial(interpolate_blended, flows, weights)
         found.append(_score(stack, one.k, rest, predictions))
     return _mean(found)
 

@@ -21,6 +21,9 @@ SLICES_PER_HIDDEN = 8
 MOST_HIDDEN = 12
 """One slice in eight hides, at most a dozen: enough pixels to judge methods, few enough to stay close to the stack."""
 
+LONGEST_SIDE = 32766
+"""Pixels; OpenCV's warps count in 16 bits."""
+
 FIRST_PHASE_SHARE = 0.5
 """Share of the steps before hidden slices join."""
 

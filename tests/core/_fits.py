@@ -1,6 +1,7 @@
 """Small scans, settings that take no time, and hands that stop, hold or follow a fit."""
 
 import numpy as np
+import pytest
 import torch
 
 from medgs_core.config import FitConfig
@@ -29,21 +30,24 @@ def scan(voxels=None, **place):
 
 
 class Follower:
-    """Follows a fit, and cancels it before the step after so many."""
+    """Follows a fit, and cancels it once it has heard of so many steps; `hear_every_step` makes that exact."""
 
     def __init__(self, steps=None):
         self.steps = steps
-        self.looks = 0
         self.states = []
         self.paused = False
 
     @property
     def cancelled(self):
-        self.looks += 1
-        return self.steps is not None and self.looks > self.steps
+        return self.steps is not None and self.steps <= (self.states[-1].step if self.states else 0)
 
     def report(self, state):
         self.states.append(state)
+
+
+@pytest.fixture
+def hear_every_step(monkeypatch):
+    monkeypatch.setattr("medgs_core.fit.REPORT_SECONDS", -1.0)
 
 
 def assert_same_fit(one, other):

@@ -104,7 +104,7 @@ def test_without_trust_and_smoothing_it_is_the_blend_and_nothing_is_rendered(t):
         pytest.fail(f"the Gaussians were rendered at {t}")
 
     found = add_detail(stack, flows, never, strength_of(MIXED, 0.0, 0.0), t)
-    assert found == pytest.approx(interpolate_blended(stack, flows, MIXED, t), abs=FLOAT32)
+    assert found == pytest.approx(interpolate_blended(flows, MIXED, t), abs=FLOAT32)
 
 
 @pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])

@@ -95,7 +95,7 @@ class TestBlend:
         flows = flows_of(images, UNEVEN[:count])
         for k in range(count):
             # weights up to 3 of three ingredients, each equal to linear but for rounding
-            found = interpolate_blended(flows.stack, flows, wild_weights(), float(k))
+            found = interpolate_blended(flows, wild_weights(), float(k))
             assert found == pytest.approx(images[k], abs=10 * FLOAT32)
 
     def test_from_both_sides_it_tends_to_the_slice(self):
@@ -103,7 +103,7 @@ class TestBlend:
         flows = flows_of(images, UNEVEN)
         for k in range(1, 6):
             for side in (-1e-4, 1e-4):
-                found = interpolate_blended(flows.stack, flows, wild_weights(), k + side)
+                found = interpolate_blended(flows, wild_weights(), k + side)
                 # slopes of order 10 per slice, times weights up to 3
                 assert np.abs(found - images[k]).max() < 5e-3
 
@@ -111,13 +111,13 @@ class TestBlend:
     def test_all_weight_on_one_ingredient_is_that_method(self, place):
         stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
         flows = Flows(stack, 1)
-        found = interpolate_blended(stack, flows, table_of(*np.eye(3)[place]), 2.3)
+        found = interpolate_blended(flows, table_of(*np.eye(3)[place]), 2.3)
         expected = interpolate_slices(stack, 2.3, INGREDIENTS[place], flows)
         assert found == pytest.approx(expected, abs=FLOAT32)
 
     def test_no_weight_at_all_is_linear(self):
         stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
-        found = interpolate_blended(stack, Flows(stack, 2), table_of(0, 0, 0), 2.3)
+        found = interpolate_blended(Flows(stack, 2), table_of(0, 0, 0), 2.3)
         assert found == pytest.approx(interpolate_slices(stack, 2.3, "linear"), abs=FLOAT32)
 
     def test_each_pixel_takes_the_weights_of_its_region(self):
@@ -232,7 +232,7 @@ class TestLearnedWeights:
         # half-way from slice 4 to 5 of 10 slices over [0, 1]
         pattern = images[0] / np.float32(curve(0.0))
         truth = np.float32(curve(4.5 / 9)) * pattern
-        blended, linear = interpolate_blended(flows.stack, flows, learned, 4.5), interpolate_slices(flows.stack, 4.5)
+        blended, linear = interpolate_blended(flows, learned, 4.5), interpolate_slices(flows.stack, 4.5)
         assert rms(blended - truth) < rms(linear - truth) / 5
 
     def test_a_drifting_texture_favors_flow_and_beats_every_straight_method(self):
@@ -241,7 +241,7 @@ class TestLearnedWeights:
         learned = learn_blend(flows)
         assert (learned.table[:, 2] > 0.8).all()
         truth = texture(3.5)
-        blended = rms(interpolate_blended(flows.stack, flows, learned, 3.5) - truth)
+        blended = rms(interpolate_blended(flows, learned, 3.5) - truth)
         straight = min(
             rms(interpolate_slices(flows.stack, 3.5, method) - truth) for method in ("linear", "cubic", "pchip")
         )
@@ -255,7 +255,7 @@ class TestLearnedWeights:
         error = {
             name: np.mean([rms(predict(k + 0.5) - truth) for k in range(2, 7)])
             for name, predict in (
-                ("blend", lambda t: interpolate_blended(flows.stack, flows, learned, t)),
+                ("blend", lambda t: interpolate_blended(flows, learned, t)),
                 ("linear", lambda t: interpolate_slices(flows.stack, t)),
                 ("cubic", lambda t: interpolate_slices(flows.stack, t, "cubic")),
             )

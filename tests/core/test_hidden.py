@@ -72,7 +72,7 @@ def test_gaussians_that_mislead_between_slices_are_not_trusted():
     whole = stack_of(drifting_blobs(9, 2.5, **SMALL))
     # as far on the other side of the truth as the interpolant is on this: following them is always wrong
     kept = whole.select([k for k in range(9) if k != 4])
-    blended = interpolate_blended(kept, Flows(kept, 2), solve_blend(gather_evidence(Flows(kept, 2))), 3.5)
+    blended = interpolate_blended(Flows(kept, 2), solve_blend(gather_evidence(Flows(kept, 2))), 3.5)
     wrong = 2 * blended - whole.image(4)
     learned = lesson(whole, (4,), lambda t: wrong if t == 4 else whole.image(round(t)))
     assert learned.trust == pytest.approx(shared(0.0, USUAL_TRUST), abs=RIDGE)
@@ -140,7 +140,7 @@ def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
         t, flows = rest.t_at(stack.positions[k]), Flows(rest, 2)
         weights = solve_blend([one for one in evidence if one.k != k])
         predicted = {method: interpolate_slices(rest, t, method, flows) for method in BASELINES}
-        predicted[BLEND] = interpolate_blended(rest, flows, weights, t)
+        predicted[BLEND] = interpolate_blended(flows, weights, t)
         for name, image in predicted.items():
             found[name].append(score_slice(stack.planes[k], image, 0.0, 1.0)[0])
     assert scores == pytest.approx({name: np.mean(values) for name, values in found.items()}, rel=1e-9)

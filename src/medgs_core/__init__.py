@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from medgs_core.phantom import drifting_phantom
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
-    from medgs_core.render import render_slice, render_volume
+    from medgs_core.render import render_slice, render_uncertainty, render_volume
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
@@ -56,6 +56,7 @@ _HOMES = {
     "rasterize_splats": "rasterize",
     "read_volume": "formats",
     "render_slice": "render",
+    "render_uncertainty": "render",
     "render_volume": "render",
     "save_model": "model_file",
     "ssim": "metrics",
@@ -86,6 +87,7 @@ __all__ = [
     "rasterize_splats",
     "read_volume",
     "render_slice",
+    "render_uncertainty",
     "render_volume",
     "save_model",
     "ssim",

@@ -89,9 +89,8 @@ class Parameters:
 
 def column_rates(gaussians: FoldedGaussians) -> Tensor:
     """Return the rate of each column of the packed parameters."""
-    return torch.cat([torch.full((math.prod(tensor.shape[1:]),), RATES[name]) for name, tensor in gaussians.named()]).to(
-        gaussians.center
-    )
+    columns = [torch.full((math.prod(tensor.shape[1:]),), RATES[name]) for name, tensor in gaussians.named()]
+    return torch.cat(columns).to(gaussians.center)
 
 
 class Phase:

@@ -13,7 +13,6 @@ from jaxtyping import Float32, Float64, Int
 from medgs_core.arrays import Image, Plane, Positions, Stack
 from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
 from medgs_core.correspondence import Correspondence, Flows, agreement, carry
-from medgs_core.slices import SliceStack
 
 INGREDIENTS = ("cubic", "pchip", "flow")
 """What is weighed against linear, which gets the rest, so that the weights always add to one."""

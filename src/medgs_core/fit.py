@@ -7,7 +7,7 @@ stopped and resumed, and on the CPU it ends with the same numbers every time.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +29,7 @@ from medgs_core.plan import FitPlan, plan_fit
 from medgs_core.progress import FitState, Progress, SilentProgress
 from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
+from medgs_core.uncertainty import learn_error_bound
 from medgs_core.volume import Volume, content_hash
 
 REPORT_SECONDS = 0.3
@@ -215,8 +216,8 @@ class _Fit:
         snapshot = partial(self._model, state, phase) if phase else None
         self.progress.report(FitState(doing, done, total, state.loss, left, dict(state.scores), snapshot))
 
-    def _model(self, state: Running, phase: Phase, memory: RecentlyUsed[Any] | None = None) -> FittedModel:
-        """Return the model as it stands; its Gaussians are a copy, so the fit may go on."""
+    def _model(self, state: Running, phase: Phase) -> FittedModel:
+        """Return the model as it stands, but for its error bound; its Gaussians are a copy, so the fit may go on."""
         packed = state.parameters.optimizer.parameters.clone()
         return FittedModel(
             gaussians=FoldedGaussians.unpack(packed, phase.stack.channels).to(torch.device("cpu")),
@@ -236,10 +237,10 @@ class _Fit:
                 "device": self.plan.device.type,
                 "versions": {name: version(name) for name in RECORDED},
             },
-            memory=memory or RecentlyUsed(MEMORY_BYTES),
         )
 
     def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
-        model = self._model(state, phase, self.memory)
+        bound = learn_error_bound(phase.flows, phase.weights)
+        model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
         checkpoint = None if complete else capture(state, self.config, self.identity)
         return FitResult(model, model.scores, complete, checkpoint)

@@ -99,10 +99,8 @@ def _density(plane: Plane) -> Plane:
     return (GRID_SHARE * uniform + (1.0 - GRID_SHARE) / total * gradient).astype(np.float32)
 
 
-def _grid(
-    shape: tuple[int, ...], count: int, generator: np.random.Generator
-) -> tuple[Coordinates, Coordinates, float]:
-    """Return fractional (rows, columns) from the image's corner, one per cell of a grid, and the longest side of a cell."""
+def _grid(shape: tuple[int, ...], count: int, generator: np.random.Generator) -> tuple[Coordinates, Coordinates, float]:
+    """Return fractional (rows, columns) from the image's corner, one per cell, and the longest side of a cell."""
     height, width = shape
     lines = min(max(1, math.floor(math.sqrt(count * height / width))), max(1, count))
     cell = np.arange(count)

@@ -117,8 +117,9 @@ class LazyVolume:
         dots = [place for place, entry in enumerate(given) if entry is Ellipsis]
         missing = self.ndim - sum(entry is not None and entry is not Ellipsis for entry in given)
         if missing < 0 or len(dots) > 1 or any(_is_mask_of_axes(entry) for entry in given):
+            kinds = ", ".join(type(entry).__name__ for entry in given)
             msg = (
-                f"an index must have at most {self.ndim} entries, one ellipsis and masks of one axis only, got {key!r}; "
+                f"an index must have at most {self.ndim} entries, one ellipsis, and masks of one axis, got {kinds}; "
                 "index axis by axis"
             )
             raise IndexError(msg)

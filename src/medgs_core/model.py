@@ -126,6 +126,22 @@ class DetailStrength:
     smoothing: float
 
 
+@dataclass(frozen=True)
+class ErrorBound:
+    """How far rendered slices may be off, as a function of what the slices around them show; see `uncertainty`.
+
+    Attributes
+    ----------
+    cues : (5 numbers) share of the error's variance per cue
+    deviations : increasing standard deviations in unit intensities
+    bounds : bound of the error at each of them, in unit intensities
+    """
+
+    cues: tuple[float, ...]
+    deviations: tuple[float, ...]
+    bounds: tuple[float, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class FittedModel:
     """Gaussians with the volume they explain: all that rendering needs.
@@ -146,6 +162,8 @@ class FittedModel:
         Learned from the volume.
     flow_variants : int
         Flows averaged when detail is carried between slices.
+    error_bound : ErrorBound, optional
+        Learned from the volume; None if it has too few slices for that.
     has_source : bool
         Whether the measured voxels are there; without them slices come from the Gaussians alone.
     scores : mapping
@@ -163,6 +181,7 @@ class FittedModel:
     window: IntensityWindow
     detail: DetailStrength
     flow_variants: int
+    error_bound: ErrorBound | None = None
     has_source: bool = True
     scores: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ from medgs_core.formats.model_header import (
     MODEL,
     DetailFacts,
     Digest,
+    ErrorBoundFacts,
     GaussianFacts,
     ModelHeader,
     VoxelFacts,
@@ -46,7 +47,7 @@ from medgs_core.formats.model_header import (
     voxel_facts,
 )
 from medgs_core.formats.packing import pack_voxels, unpack_voxels
-from medgs_core.model import DetailStrength, FitCheckpoint, FittedModel, FoldedGaussians
+from medgs_core.model import DetailStrength, ErrorBound, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.volume import IntensityWindow, content_hash, slice_positions
 
 __all__ = [
@@ -149,6 +150,7 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         axis=header.axis,
         window=IntensityWindow(header.window.low, header.window.high),
         detail=DetailStrength(header.detail.blend, header.detail.trust, header.detail.smoothing),
+        error_bound=ErrorBound(**header.error_bound.model_dump()) if header.error_bound else None,
         flow_variants=header.flow_variants,
         has_source=header.has_source,
         scores=header.scores,
@@ -230,6 +232,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             voxels=voxel_facts(model.volume.voxels, content_sha256),
             window=WindowFacts(low=float(window.low), high=float(window.high)),
             detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
+            error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
             flow_variants=model.flow_variants,
             gaussians=GaussianFacts(
                 count=len(model.gaussians),

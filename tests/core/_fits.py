@@ -1,14 +1,13 @@
 """Small scans, settings that take no time, and hands that stop, hold or follow a fit."""
 
 import numpy as np
-import pytest
 import torch
 
 from medgs_core.config import FitConfig
 from medgs_core.phantom import drifting_phantom
 from medgs_core.volume import Volume, stack_affine
 
-STEPS = 24
+STEPS = 12
 GAUSSIANS = 270
 UNEVEN_MM = np.array([0.0, 1.0, 2.5, 3.0, 7.0, 8.0, 8.5, 10.0, 11.5])
 """Nine slice positions with gaps from 0.5 to 4."""
@@ -30,7 +29,7 @@ def scan(voxels=None, **place):
 
 
 class Follower:
-    """Follows a fit, and cancels it once it has heard of so many steps; `hear_every_step` makes that exact."""
+    """Follows a fit, and cancels it once it heard of so many steps; the fixture `hear_every_step` makes that exact."""
 
     def __init__(self, steps=None):
         self.steps = steps
@@ -43,11 +42,6 @@ class Follower:
 
     def report(self, state):
         self.states.append(state)
-
-
-@pytest.fixture
-def hear_every_step(monkeypatch):
-    monkeypatch.setattr("medgs_core.fit.REPORT_SECONDS", -1.0)
 
 
 def assert_same_fit(one, other):

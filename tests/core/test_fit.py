@@ -7,21 +7,21 @@ import torch
 
 from medgs_core.classical import interpolate_slices
 from medgs_core.config import FitConfig
+from medgs_core.correspondence import Flows
 from medgs_core.descent import CENTER_REACH, SPREAD_RANGE, Parameters, Phase, column_rates
 from medgs_core.evidence import BlendWeights
-from medgs_core.correspondence import Flows
 from medgs_core.fit import fit_model
 from medgs_core.hidden import BASELINES, BLEND, OURS
 from medgs_core.metrics import score_slice
 from medgs_core.optimizer import RowAdam
-from medgs_core.plan import plan_fit
 from medgs_core.phantom import drifting_phantom
+from medgs_core.plan import plan_fit
 from medgs_core.progress import Progress
 from medgs_core.render import render_slice, render_volume
 from medgs_core.slices import stack_slices
 from medgs_core.volume import content_hash
 
-from ._fits import GAUSSIANS, STEPS, UNEVEN_MM, Follower, assert_same_fit, hear_every_step, moving_voxels, scan, settings
+from ._fits import GAUSSIANS, STEPS, UNEVEN_MM, Follower, assert_same_fit, moving_voxels, scan, settings
 from ._stacks import UNEVEN, random_images, stack_of
 
 FACTOR = 2
@@ -108,18 +108,18 @@ def assert_usable(volume, **changes):
     assert result.complete
     assert result.checkpoint is None
     assert all(torch.isfinite(tensor).all() for _, tensor in model.gaussians.named())
-    finer = render_volume(model, factor=2).voxels
-    measured = np.take(finer, range(0, finer.shape[model.axis], 2), model.axis)
-    assert finer.dtype == volume.voxels.dtype
+    assert render_slice(model, 0.5).dtype == volume.voxels.dtype
+    measured = render_volume(model).voxels
+    assert measured.dtype == volume.voxels.dtype
     assert np.array_equal(measured, volume.voxels)
     return result
 
 
 class TestAnyVolume:
-    @pytest.mark.parametrize("slices", [2, 3, 4, 7, 8, 10])
+    @pytest.mark.parametrize("slices", [2, 3, 4, 7, 8])
     def test_few_slices_are_enough(self, slices):
         result = assert_usable(scan(moving_voxels(slices)))
-        names = {2: set(), 8: {OURS, *BASELINES}, 10: {OURS, *BASELINES}}
+        names = {2: set(), 8: {OURS, *BASELINES}}
         assert set(result.scores) == names.get(slices, {BLEND, *BASELINES})
 
     def test_one_slice_is_not(self):
@@ -147,9 +147,7 @@ class TestAnyVolume:
         voxels = np.random.default_rng(0).integers(0, 255, (9, 14, 15, channels)).astype(np.uint8)
         assert assert_usable(scan(voxels)).model.gaussians.intensity.shape[1] == channels
 
-    @pytest.mark.parametrize(
-        "dtype", ["uint8", "int8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", ">i2", ">f4"]
-    )
+    @pytest.mark.parametrize("dtype", ["int8", "int32", "uint64", "float16", "float64", ">i2"])
     def test_measured_slices_come_back_in_any_type_with_slope_and_intercept(self, dtype):
         generator = np.random.default_rng(0)
         if np.dtype(dtype).kind == "f":
@@ -182,18 +180,18 @@ class TestAnyVolume:
 
 class TestAnySettings:
     @pytest.mark.parametrize("gaussians", [1, 5, 8])
-    @pytest.mark.parametrize("slices", [2, 9, 30])
+    @pytest.mark.parametrize("slices", [2, 9])
     def test_fewer_gaussians_than_slices_are_fitted(self, gaussians, slices):
         result = assert_usable(scan(moving_voxels(slices)), gaussians=gaussians)
         assert len(result.model.gaussians) == gaussians
 
-    @pytest.mark.parametrize("steps", [1, 2, 3])
+    @pytest.mark.parametrize("steps", [1, 2])
     @pytest.mark.parametrize("slices", [3, 9])
     def test_few_steps_are_taken(self, steps, slices):
         result = assert_usable(scan(moving_voxels(slices)), steps=steps)
         assert result.model.provenance["steps_done"] == steps
 
-    @pytest.mark.parametrize("slices", [3, 4, 8, 9])
+    @pytest.mark.parametrize("slices", [3, 4, 9])
     def test_as_many_slices_hide_as_can(self, slices):
         most = (slices - 1) // 2
         result = assert_usable(scan(moving_voxels(slices)), hide=most)
@@ -278,7 +276,7 @@ class TestProgress:
 
         class Keeper(Follower):
             def report(self, state):
-                if state.snapshot and state.step in (5, STEPS):
+                if state.snapshot and state.step in (4, STEPS):
                     model = state.snapshot()
                     kept.append((model, model.gaussians.pack().clone(), render_slice(model, 2.5, detail="off")))
 
@@ -312,7 +310,7 @@ class TestProgress:
 
 
 class TestStopped:
-    @pytest.mark.parametrize("steps", [0, 5, STEPS // 2, STEPS - 1])
+    @pytest.mark.parametrize("steps", [0, 4, STEPS // 2, STEPS - 1])
     def test_a_cancelled_fit_keeps_what_it_has(self, steps, hear_every_step):
         volume = scan()
         result = fit_model(volume, settings(), progress=Follower(steps))
@@ -320,8 +318,8 @@ class TestStopped:
         assert result.checkpoint is not None
         assert result.model.provenance["steps_done"] == steps
         assert (OURS in result.scores) == (steps >= STEPS // 2)
-        finer = render_volume(result.model, factor=2)
-        assert np.array_equal(finer.voxels[::2], volume.voxels)
+        assert np.array_equal(render_volume(result.model).voxels, volume.voxels)
+        assert not np.array_equal(render_slice(result.model, 0.5), volume.voxels[0])
 
     def test_a_fit_cancelled_after_its_last_step_is_complete(self, hear_every_step):
         assert fit_model(scan(), settings(), progress=Follower(STEPS)).complete

@@ -100,9 +100,7 @@ def test_values_outside_the_window_do_not_sway_the_strength():
     images[:, 2:4, 3:5] = 1.0
     hot = images.copy()
     hot[:, 2:4, 3:5] = np.array([50, 3, 90, 7, 60, 2, 40])[:, None, None, None]
-    usual, swayed = (
-        lesson(stack_of(stack), (3,), lambda t: images[round(t)] * 0.9 + 0.03) for stack in (images, hot)
-    )
+    usual, swayed = (lesson(stack_of(stack), (3,), lambda t: images[round(t)] * 0.9 + 0.03) for stack in (images, hot))
     assert swayed.trust == pytest.approx(usual.trust, abs=1e-4)
     assert swayed.smoothing == pytest.approx(usual.smoothing, abs=1e-4)
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_hidden_slices_are_never_ends_nor_neighbors_and_as_many_as_wanted():
             hidden = plan(slices, hide=wanted).hidden
             assert len(hidden) == wanted
             assert all(0 < k < slices - 1 for k in hidden), (slices, hidden)
-            assert all(b - a >= 2 for a, b in zip(hidden, hidden[1:], strict=False)), (slices, hidden)
+            assert all(b - a >= 2 for a, b in pairwise(hidden)), (slices, hidden)
 
 
 def test_hidden_slices_are_spread_over_the_stack():

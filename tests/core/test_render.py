@@ -11,6 +11,7 @@ from medgs_core.volume import IntensityWindow, stack_affine
 from ._fits import UNEVEN_MM, moving_voxels, scan, settings
 from ._models import fitted, random_voxels
 
+
 @pytest.fixture(scope="module")
 def model():
     return fit_model(scan(), settings()).model
@@ -77,9 +78,7 @@ class TestSampling:
         ("slice_mm", "row_mm", "column_mm", "wanted"),
         [(3.0, 1.0, 1.5, 1.0), (3.0, 1.5, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0), (0.3, 1.0, 1.0, 0.3)],
     )
-    def test_isotropic_is_the_finest_spacing_in_the_slice_and_never_coarsens(
-        self, slice_mm, row_mm, column_mm, wanted
-    ):
+    def test_isotropic_is_the_finest_spacing_in_the_slice_and_never_coarsens(self, slice_mm, row_mm, column_mm, wanted):
         volume = render_volume(spaced(slice_mm, row_mm, column_mm), isotropic=True)
         assert volume.spacing == pytest.approx((wanted, row_mm, column_mm))
         assert volume.shape3d[0] == int(4 * slice_mm / wanted + 1e-6) + 1

@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"volume to write; OUT{NOTE_ENDING} tells what its slices are",
     )
     add_settings(parser, RenderConfig)
+    parser.add_argument(
+        "--uncertainty", metavar="OUT2", help="volume to write with the bound that nine in ten errors stay within"
+    )
     add_quiet(parser)
 
 
@@ -48,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
     check_volume_output(args.output, model.volume)
     sampling = sample_slices(model, config)
     _check_even(model, config, sampling)
+    if args.uncertainty:
+        _check_bounds(model, args.uncertainty, args.output)
     _, note = render_to_file(model, config, args.output, quiet=args.quiet)
+    if args.uncertainty:
+        _write_bounds(model, config, args.uncertainty, quiet=args.quiet)
     if not args.quiet:
         measured = sum(entry["measured"] for entry in note["slices"])
         print(f"wrote {args.output}: {len(note['slices'])} slices, {measured} of them measured")
@@ -73,6 +80,36 @@ def render_to_file(
     with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
         file.write((strict_json(note) + "\n").encode())
     return volume, note
+
+
+def _check_bounds(model: "medgs_core.model.FittedModel", path: str, output: str) -> None:
+    """Refuse bounds that the model does not know, or that cannot be written.
+
+    Raises
+    ------
+    ValueError
+        Naming what is wrong.
+    """
+    from medgs_core.formats import check_volume_output
+    from medgs_core.render import check_bounds
+
+    if os.path.realpath(path) == os.path.realpath(output):
+        raise ValueError(f"--uncertainty must name another file than -o, got '{path}' for both; change one.")
+    check_volume_output(path)
+    check_bounds(model)
+
+
+def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
+    from medgs_core.formats import write_volume
+    from medgs_core.render import render_uncertainty, sample_slices
+
+    with progress_bar(quiet, desc="uncertainty", total=len(sample_slices(model, config).coordinates)) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.update()
+
+        bounds = render_uncertainty(model, config, report=advance)
+    write_volume(bounds, path)
 
 
 def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConfig) -> dict[str, Any]:

@@ -102,6 +102,20 @@ class DetailFacts(Part):
     smoothing: Share
 
 
+class ErrorBoundFacts(Part):
+    """The fields of `ErrorBound`."""
+
+    cues: Annotated[tuple[Annotated[float, Field(ge=0.0)], ...], Field(min_length=5, max_length=5)]
+    deviations: Annotated[tuple[Annotated[float, Field(gt=0.0)], ...], Field(min_length=1)]
+    bounds: tuple[Annotated[float, Field(ge=0.0)], ...]
+
+    @model_validator(mode="after")
+    def _pairs(self) -> "ErrorBoundFacts":
+        if len(self.bounds) != len(self.deviations):
+            raise ValueError("there must be one bound per deviation")
+        return self
+
+
 class GaussianFacts(Part):
     """Sizes of the parameter tensors."""
 
@@ -121,6 +135,7 @@ class ModelHeader(Part):
     voxels: VoxelFacts
     window: WindowFacts
     detail: DetailFacts
+    error_bound: ErrorBoundFacts | None
     flow_variants: PositiveInt
     gaussians: GaussianFacts
     scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
@@ -140,7 +155,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, flow_variants, gaussians (count, degree, channels), scores,
+        content_sha256), window, detail, error_bound, flow_variants, gaussians (count, degree, channels), scores,
         provenance, sha256 (the `model_hash`), has_source.
 
     Raises

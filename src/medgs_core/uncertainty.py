@@ -1,0 +1,128 @@
+"""How far to trust a slice that was not measured, voxel by voxel, learned from the volume's own slices.
+
+A stack, its blend weights and a slice coordinate come in; the bound that nine in ten errors stay within goes out.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+
+from medgs_core.arrays import Image, Plane
+from medgs_core.correspondence import AGREEMENT_FLOOR, AGREEMENT_SIGMA, Flows
+from medgs_core.evidence import (
+    BlendWeights,
+    ingredients_at,
+    mix,
+    predict_without,
+    triplet_slices,
+)
+from medgs_core.model import ErrorBound
+
+RATE = 0.9
+"""Share of the voxels whose error the bound should cover."""
+
+BINS = 12
+"""Steps of the expected deviation with a bound of their own; the deviations within one differ little."""
+
+LEAST_VARIANCE = 1e-6
+"""In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
+
+CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
+"""What the variance of the error is a sum of."""
+
+Cues = Float64[np.ndarray, "pixels 5"]
+
+
+def _cues(first: Image, second: Image, linear: Image, added: np.ndarray, ratio: Plane) -> Cues:
+    """Return the square of every cue per pixel, averaged over a few pixels and over channels."""
+    import cv2
+
+    def smooth(plane: Plane) -> Plane:
+        blurred: Plane = cv2.GaussianBlur(plane, (0, 0), AGREEMENT_SIGMA)
+        return blurred
+
+    across = smooth(np.abs(first - second).mean(axis=2))
+    along = ratio * (across + np.float32(AGREEMENT_FLOOR))
+    spread = smooth(np.square(added).max(axis=2).mean(axis=2))
+    gray = linear.mean(axis=2)
+    gradient = np.gradient(gray) if min(gray.shape) > 1 else [np.zeros_like(gray)]
+    steepness = smooth(sum(np.square(part) for part in gradient))
+    floor = np.full(gray.size, LEAST_VARIANCE)
+    squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
+    return np.stack([*squares, floor], axis=1)
+
+
+def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
+    """Return what the errors of predicted inner slices say; None for stacks of fewer than three slices.
+
+    The variance of the error is a sum of the cues with weights that are not negative, found by least squares on
+    relative errors. The bound is the deviation times a factor that depends on the deviation, so that in each of `BINS`
+    steps of it a share `RATE` of the errors lies within.
+
+    Parameters
+    ----------
+    flows : Flows
+        The correspondence of the measured slices.
+    weights : BlendWeights
+        Of the interpolant whose errors are learned.
+    """
+    from scipy.optimize import nnls
+
+    stack = flows.stack
+    cues, errors = [], []
+    for k in triplet_slices(len(stack)):
+        linear, added, ratio = predict_without(flows, k)
+        error = np.abs(np.clip(mix(linear, added, ratio, weights), 0.0, 1.0) - stack.image(k)).mean(axis=2)
+        cues.append(_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio))
+        errors.append(error.ravel().astype(np.float64))
+    if not cues:
+        return None
+    seen, missed = np.concatenate(cues), np.concatenate(errors)
+    relative = 1.0 / (seen.sum(axis=1) + LEAST_VARIANCE)
+    scaled = seen * relative[:, None]
+    # the normal equations, factored, are a least-squares problem of five rows
+    gram = scaled.T @ scaled
+    size = np.sqrt(np.diag(gram))
+    size[size == 0.0] = 1.0  # a cue that is nowhere present
+    root = np.linalg.cholesky(gram / np.outer(size, size) + 1e-9 * np.eye(len(CUES)))
+    found = nnls(root.T, np.linalg.solve(root, scaled.T @ (missed**2 * relative) / size))[0] / size
+    deviation = np.sqrt(seen @ found + LEAST_VARIANCE)
+    edges = np.unique(np.quantile(deviation, np.linspace(0.0, 1.0, BINS + 1)[1:-1]))
+    step = np.digitize(deviation, edges)
+    inside = [step == i for i in range(len(edges) + 1) if np.any(step == i)]
+    return ErrorBound(
+        cues=tuple(float(value) for value in found),
+        deviations=tuple(float(deviation[one].mean()) for one in inside),
+        bounds=tuple(float(np.quantile(missed[one], RATE)) for one in inside),
+    )
+
+
+def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered: Image, t: float) -> Plane:
+    """Return the bound of the error of a rendered slice: (height, width), in unit intensities.
+
+    What was learned holds for the blend and vanishes towards measured slices as 4 alpha (1 - alpha), alpha the fraction
+    of the gap. Where the rendered slice differs from the blend by more than that, the difference is the bound.
+
+    Parameters
+    ----------
+    flows : Flows
+        The correspondence of the measured slices.
+    weights : BlendWeights
+        Of the blend.
+    bound : ErrorBound
+        What was learned.
+    rendered : (height, width, channels)
+        The slice, in unit intensities.
+    t : float
+        Its coordinate.
+    """
+    stack = flows.stack
+    k, alpha = stack.bracket(t)
+    linear, added, ratio = ingredients_at(flows, t)
+    squares = _cues(stack.image(k), stack.image(k + 1), linear, added, ratio)
+    deviation = np.sqrt(squares @ np.array(bound.cues) + LEAST_VARIANCE)
+    factors = np.array(bound.bounds) / np.array(bound.deviations)
+    limit = (deviation * np.interp(deviation, bound.deviations, factors)).reshape(stack.height, stack.width)
+    inside = np.clip(rendered, 0.0, 1.0)
+    differs = np.abs(inside - np.clip(mix(linear, added, ratio, weights), 0.0, 1.0)).mean(axis=2)
+    result: Plane = np.maximum(limit * 4.0 * alpha * (1.0 - alpha), differs).astype(np.float32)
+    return result

@@ -17,9 +17,7 @@ GPU_REASON = "needs CUDA and gsplat"
 class _Unchecked(MetaPathFinder):
     """Finds the kernels past the hook below: numba cannot compile what it wraps."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         kernels = name == KERNELS or name.startswith(f"{KERNELS}.")
         return PathFinder.find_spec(name, path, target) if kernels else None
 
@@ -43,10 +41,6 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    skipped = [
-        report for report in terminalreporter.stats.get("skipped", []) if GPU_REASON in str(report.longrepr)
-    ]
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if GPU_REASON in str(report.longrepr)]
     if skipped:
-        terminalreporter.write_line(
-            f"{len(skipped)} GPU tests were skipped: {GPU_REASON}", yellow=True, bold=True
-        )
+        terminalreporter.write_line(f"{len(skipped)} GPU tests were skipped: {GPU_REASON}", yellow=True, bold=True)

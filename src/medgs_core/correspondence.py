@@ -231,6 +231,10 @@ class Flows:
         self.variants = variants
         self._memory = RecentlyUsed(CACHE_BYTES) if memory is None else memory
 
+    def of_part(self, stack: SliceStack) -> "Flows":
+        """Return the flows of a stack that leaves out slices of this one; both keep results in the same place."""
+        return Flows(stack, self.variants, self._memory)
+
     def between(self, k: int) -> Correspondence:
         """Return the correspondence of slices k and k + 1."""
         return self.across(k, k + 1)

@@ -7,9 +7,10 @@ stopped and resumed, and on the CPU it ends with the same numbers every time.
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ LOSS_MEMORY = 0.98
 """Share of the running mean of the loss that one step keeps."""
 
 RECORDED = ("medgs-napari", "torch", "numpy", "numba", "opencv-python-headless")
-"""Distributions whose versions a model remembers: those that its numbers depend on."""
+"""Distributions whose versions a model remembers: those that its numbers depend on. A library that came under
+another name, as conda's OpenCV does, is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class _Fit:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         state = Running(Parameters(RowAdam.start(torch.cat(blocks)), starts, phase.stack.channels), generator, number)
         if number == 1:
-            state.scores = cross_validate(phase.stack, self.evidence, phase.flows.variants)
+            state.scores = cross_validate(phase.flows, self.evidence)
         return state
 
     def _join_hidden(self, state: Running, phase: Phase) -> None:
@@ -235,7 +237,7 @@ class _Fit:
                 "steps_done": self._done(state),
                 "steps_planned": sum(self.plan.steps),
                 "device": self.plan.device.type,
-                "versions": {name: version(name) for name in RECORDED},
+                "versions": recorded_versions(),
             },
         )
 
@@ -244,3 +246,12 @@ class _Fit:
         model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
         checkpoint = None if complete else capture(state, self.config, self.identity)
         return FitResult(model, model.scores, complete, checkpoint)
+
+
+def recorded_versions() -> dict[str, str]:
+    """Return the versions of what a fit's numbers depend on, by distribution."""
+    found = {}
+    for name in RECORDED:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -5,7 +5,7 @@ A phase of the fit with its Gaussians and the slices hidden from it come in; sco
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -68,6 +68,7 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         Those not seen, at least one.
     """
 
+    @cache  # slices around one hidden slice are looked at several times
     def estimate(t: float) -> Image:
         with torch.no_grad(), single_threaded_torch():
             return phase.render(parameters.optimizer.parameters, phase.coordinate(t)).cpu().numpy()
@@ -93,27 +94,26 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
     return Lesson(_mean(found), trust, smoothing)
 
 
-def cross_validate(stack: SliceStack, evidence: list[Evidence], variants: int) -> dict[str, float]:
+def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
     """Return the scores of the classical methods and their blend, each inner slice predicted from the others.
 
     The blend's weights are learned without the slice it predicts. Empty without evidence.
 
     Parameters
     ----------
-    stack : SliceStack
-        A stack too short to hide slices of.
+    flows : Flows
+        The correspondence of a stack of which no slices hide.
     evidence : list of Evidence
         Of its inner slices.
-    variants : int
-        Flows per pair of slices.
     """
+    stack = flows.stack
     found = []
     for one in evidence:
         rest = stack.select([k for k in range(len(stack)) if k != one.k])
-        flows = Flows(rest, variants)
+        around = flows.of_part(rest)
         weights = solve_blend([other for other in evidence if other.k != one.k])
-        predictions = _classical(rest, flows)
-        predictions[BLEND] = partial(interpolate_blended, flows, weights)
+        predictions = _classical(rest, around)
+        predictions[BLEND] = partial(interpolate_blended, around, weights)
         found.append(_score(stack, one.k, rest, predictions))
     return _mean(found)
 

@@ -298,8 +298,7 @@ def render_uncertainty(
     """Return, for every voxel that `render_volume` gives, the bound that nine in ten errors stay within.
 
     Learned from how well the volume predicts its own slices, so it is as honest as they are typical. Zero at measured
-    slices, largest half-way between. It leans to the safe side: learned across gaps twice as wide, it covers 91 to 96 %
-    of the errors on most volumes (docs/method.md).
+    slices, largest half-way between. Learned across gaps twice as wide, it leans to the safe side: see docs/method.md.
 
     Parameters
     ----------

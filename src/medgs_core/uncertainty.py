@@ -100,7 +100,7 @@ def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered
     """Return the bound of the error of a rendered slice: (height, width), in unit intensities.
 
     What was learned holds for the blend and vanishes towards measured slices as 4 alpha (1 - alpha), alpha the fraction
-    of the gap. Where the rendered slice differs from the blend by more than that, the difference is the bound.
+    of the gap; what the rendered slice differs from the blend by is added.
 
     Parameters
     ----------
@@ -124,5 +124,5 @@ def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered
     limit = (deviation * np.interp(deviation, bound.deviations, factors)).reshape(stack.height, stack.width)
     inside = np.clip(rendered, 0.0, 1.0)
     differs = np.abs(inside - np.clip(mix(linear, added, ratio, weights), 0.0, 1.0)).mean(axis=2)
-    result: Plane = np.maximum(limit * 4.0 * alpha * (1.0 - alpha), differs).astype(np.float32)
+    result: Plane = (limit * 4.0 * alpha * (1.0 - alpha) + differs).astype(np.float32)
     return result

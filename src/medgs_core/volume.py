@@ -20,6 +20,9 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 MIN_PARALLELEPIPED = 1e-6
 """Least volume spanned by the affine's unit columns: below it the axes lie in a plane, up to float32."""
 
+LARGEST_MAGNITUDE = 1e30
+"""Beyond it the squares of differences leave float32, in which intensities are compared."""
+
 TIE_TOLERANCE = 1e-6
 """Spacings that differ by less are a tie: headers keep float32, and oblique axes are rounded one by one."""
 
@@ -278,6 +281,12 @@ def _check_voxels(voxels: Voxels) -> None:
             raise ValueError(
                 f"All voxels must be finite, got {bad} of {voxels.size} that are NaN or infinite; "
                 "replace them before fitting, for instance with numpy.nan_to_num."
+            )
+        largest = max(float(np.abs(plane).max()) for plane in voxels)
+        if largest > LARGEST_MAGNITUDE:
+            raise ValueError(
+                f"Voxels must lie within {LARGEST_MAGNITUDE:g} of zero, got {largest:g}; "
+                "replace such values, which no scanner measures, before fitting."
             )
 
 

@@ -76,9 +76,7 @@ def test_conic_is_the_inverse_of_the_rotated_covariance():
         angle, scale = seen.angle[row].item(), seen.scale[row].numpy()
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         inverse = np.linalg.inv(turn @ np.diag(scale**2) @ turn.T)
-        np.testing.assert_allclose(
-            conics[row], [inverse[0, 0], inverse[0, 1], inverse[1, 1]], rtol=1e-9, atol=1e-12
-        )
+        np.testing.assert_allclose(conics[row], [inverse[0, 0], inverse[0, 1], inverse[1, 1]], rtol=1e-9, atol=1e-12)
 
 
 def test_gaussians_beyond_three_spreads_are_culled():

@@ -65,9 +65,7 @@ class TestReading:
         path = save(tmp_path / "scan.nii", random_voxels("int16"), affine)
         np.testing.assert_array_equal(read_volume(path).affine, nibabel.load(path).affine)
 
-    @pytest.mark.parametrize(
-        ("name", "unit"), [("mm", "mm"), ("micron", "um"), ("meter", "m"), ("unknown", "unknown")]
-    )
+    @pytest.mark.parametrize(("name", "unit"), [("mm", "mm"), ("micron", "um"), ("meter", "m"), ("unknown", "unknown")])
     def test_unit_is_read(self, tmp_path, name, unit):
         assert read_volume(save(tmp_path / "a.nii", random_voxels("u1"), set_xyzt_units=(name,))).unit == unit
 
@@ -212,9 +210,7 @@ class TestRoundTrip:
         source = read_volume(tmp_path / "in.nii")
         moved = resample_axis(source, 0, np.zeros((3, 6, 7), np.int16), start=1.0, step=1.0)
         write_volume(moved, tmp_path / "out.nii")
-        np.testing.assert_allclose(
-            nibabel.load(tmp_path / "out.nii").affine, moved.affine, atol=WORLD_TOLERANCE_MM
-        )
+        np.testing.assert_allclose(nibabel.load(tmp_path / "out.nii").affine, moved.affine, atol=WORLD_TOLERANCE_MM)
 
     def test_sheared_affine_is_kept(self, tmp_path):
         affine = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -222,9 +218,7 @@ class TestRoundTrip:
         write_volume(Volume(random_voxels("u1"), affine), tmp_path / "sheared.nii")
         np.testing.assert_allclose(nibabel.load(tmp_path / "sheared.nii").affine, affine)
 
-    @pytest.mark.parametrize(
-        ("dtype", "channels"), [("uint8", 3), ("uint8", 2), ("uint16", 3), ("float32", 4)]
-    )
+    @pytest.mark.parametrize(("dtype", "channels"), [("uint8", 3), ("uint8", 2), ("uint16", 3), ("float32", 4)])
     def test_channels_come_back(self, tmp_path, dtype, channels):
         voxels = random_voxels(dtype, (4, 5, 6, channels))
         write_volume(Volume(voxels, np.eye(4)), tmp_path / "c.nii.gz")
@@ -234,9 +228,7 @@ class TestRoundTrip:
         write_volume(Volume(random_voxels("uint8", (4, 5, 6, 3)), np.eye(4)), tmp_path / "rgb.nii")
         assert nibabel.load(tmp_path / "rgb.nii").get_data_dtype().names == ("R", "G", "B")
 
-    @pytest.mark.parametrize(
-        ("unit", "spacing_um"), [("nm", 0.001), ("cm", 10_000.0), ("inch", 25_400.0), ("um", 1.0)]
-    )
+    @pytest.mark.parametrize(("unit", "spacing_um"), [("nm", 0.001), ("cm", 10_000.0), ("inch", 25_400.0), ("um", 1.0)])
     def test_units_unknown_to_nifti_are_converted(self, tmp_path, unit, spacing_um):
         write_volume(Volume(random_voxels("u1"), np.eye(4), unit=unit), tmp_path / "scan.nii")
         back = read_volume(tmp_path / "scan.nii")
@@ -317,17 +309,13 @@ class TestBadInput:
         self.refused(path, "must be a complete NIfTI file")
 
     def test_two_dimensions(self, tmp_path):
-        self.refused(
-            save(tmp_path / "flat.nii", random_voxels("int16", (8, 9))), r"must have 3 dimensions.*\(8, 9\)"
-        )
+        self.refused(save(tmp_path / "flat.nii", random_voxels("int16", (8, 9))), r"must have 3 dimensions.*\(8, 9\)")
 
     def test_five_dimensions(self, tmp_path):
         self.refused(save(tmp_path / "five.nii", random_voxels("u1", (4, 5, 6, 2, 3))), "with 2 volumes")
 
     def test_six_dimensions(self, tmp_path):
-        self.refused(
-            save(tmp_path / "six.nii", random_voxels("u1", (4, 5, 6, 2, 3, 2))), "must have 3 dimensions"
-        )
+        self.refused(save(tmp_path / "six.nii", random_voxels("u1", (4, 5, 6, 2, 3, 2))), "must have 3 dimensions")
 
     def test_axis_of_size_zero(self, tmp_path):
         path = save(tmp_path / "zero.nii", random_voxels("int16"))
@@ -408,9 +396,7 @@ class TestBadOutput:
     def test_folder_that_takes_no_file(self, volume):
         folder = Path("/proc/self")  # not even root writes there
         for refuse in (check_volume_output, lambda path: write_volume(volume, path)):
-            with pytest.raises(
-                ValueError, match=r"must be writable, got .*; make room or choose another folder\."
-            ):
+            with pytest.raises(ValueError, match=r"must be writable, got .*; make room or choose another folder\."):
                 refuse(folder / "out.nii")
 
     def test_full_disk_leaves_the_old_file_and_nothing_else(self, tmp_path, volume):

@@ -16,9 +16,7 @@ def random_voxels(dtype="uint16", shape=(5, 8, 10)):
 
 
 def save_imagej(path, voxels, axes="ZYX", **metadata):
-    tifffile.imwrite(
-        path, voxels, imagej=True, resolution=(1 / 0.2, 1 / 0.3), metadata={"axes": axes, **metadata}
-    )
+    tifffile.imwrite(path, voxels, imagej=True, resolution=(1 / 0.2, 1 / 0.3), metadata={"axes": axes, **metadata})
     return path
 
 
@@ -40,9 +38,7 @@ class TestReading:
         [("micron", "um"), ("\\u00B5m", "um"), ("mm", "mm"), ("inch", "inch"), ("pixel", "unknown")],
     )
     def test_imagej_unit_names(self, tmp_path, name, unit):
-        assert (
-            read_volume(save_imagej(tmp_path / "a.tif", random_voxels(), spacing=2.0, unit=name)).unit == unit
-        )
+        assert read_volume(save_imagej(tmp_path / "a.tif", random_voxels(), spacing=2.0, unit=name)).unit == unit
 
     def test_ome_spacing_and_unit(self, tmp_path):
         sizes = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.3, "PhysicalSizeZ": 1.5}
@@ -109,9 +105,7 @@ class TestReading:
 
     def test_frames_without_z_are_slices(self, tmp_path):
         voxels = random_voxels()
-        np.testing.assert_array_equal(
-            read_volume(save_imagej(tmp_path / "a.tif", voxels, "TYX")).voxels, voxels
-        )
+        np.testing.assert_array_equal(read_volume(save_imagej(tmp_path / "a.tif", voxels, "TYX")).voxels, voxels)
 
     def test_one_of_many_time_points_is_taken(self, tmp_path):
         voxels = random_voxels(shape=(3, 5, 8, 10))
@@ -139,9 +133,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize("unit", ["m", "cm", "mm", "um", "nm", "inch", "unknown"])
     @pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
     def test_every_unit_is_kept(self, tmp_path, unit, ending):
-        write_volume(
-            Volume(random_voxels(), stack_affine((3.0, 2.0, 2.0)), unit=unit), tmp_path / f"a{ending}"
-        )
+        write_volume(Volume(random_voxels(), stack_affine((3.0, 2.0, 2.0)), unit=unit), tmp_path / f"a{ending}")
         assert read_volume(tmp_path / f"a{ending}").unit == unit
 
     @pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
@@ -158,9 +150,7 @@ class TestRoundTrip:
 
     def test_factor_scales_only_the_slice_spacing(self, tmp_path):
         source = Volume(random_voxels(), stack_affine((3.0, 0.5, 0.25)), unit="um")
-        write_volume(
-            resample_axis(source, 0, random_voxels(shape=(17, 8, 10)), step=0.25), tmp_path / "a.ome.tif"
-        )
+        write_volume(resample_axis(source, 0, random_voxels(shape=(17, 8, 10)), step=0.25), tmp_path / "a.ome.tif")
         back = read_volume(tmp_path / "a.ome.tif")
         np.testing.assert_allclose(back.spacing, (0.75, 0.5, 0.25), rtol=SPACING_TOLERANCE)
 
@@ -194,15 +184,12 @@ class TestBadInput:
     # ImageJ's voxels end at 80 % of this file; what follows them is not needed to read it.
     @pytest.mark.parametrize(
         ("writer", "part"),
-        [(writer, part) for writer in (save_imagej, save_ome) for part in (0.02, 0.3, 0.7)]
-        + [(save_ome, 0.95)],
+        [(writer, part) for writer in (save_imagej, save_ome) for part in (0.02, 0.3, 0.7)] + [(save_ome, 0.95)],
     )
     def test_truncated_file(self, tmp_path, writer, part):
         path = writer(tmp_path / "a.tif", random_voxels())
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
-        with pytest.raises(
-            ValueError, match=r"must be a complete TIFF file, got .*; copy or export it again\."
-        ):
+        with pytest.raises(ValueError, match=r"must be a complete TIFF file, got .*; copy or export it again\."):
             read_volume(path)
 
     def test_truncated_compressed_file(self, tmp_path):
@@ -222,9 +209,7 @@ class TestBadInput:
         (tmp_path / "a.tif").write_bytes(content)
         np.testing.assert_array_equal(read_volume(tmp_path / "a.tif").voxels, voxels)
 
-    @pytest.mark.parametrize(
-        "size", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, -1.0, 1.0), (1.0, float("nan"), 1.0)]
-    )
+    @pytest.mark.parametrize("size", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, -1.0, 1.0), (1.0, float("nan"), 1.0)])
     def test_bad_voxel_size(self, tmp_path, size):
         path = save_imagej(tmp_path / "a.tif", random_voxels())
         with pytest.raises(ValueError, match="three positive numbers Z,Y,X, got"):

@@ -130,7 +130,7 @@ def test_predictions_are_rounded_to_the_stored_type_before_they_are_judged():
 def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
     stack = stack_of(drifting_blobs(5, 2.0, **SMALL), UNEVEN[:5])
     evidence = gather_evidence(Flows(stack, 2))
-    scores = cross_validate(stack, evidence, 2)
+    scores = cross_validate(Flows(stack, 2), evidence)
     assert set(scores) == {BLEND, *BASELINES}
     found = {name: [] for name in scores}
     for k in (1, 2, 3):
@@ -146,4 +146,4 @@ def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
 
 def test_two_slices_have_no_cross_validated_scores():
     stack = stack_of(random_images(2))
-    assert cross_validate(stack, gather_evidence(Flows(stack, 1)), 1) == {}
+    assert cross_validate(Flows(stack, 1), gather_evidence(Flows(stack, 1))) == {}

@@ -15,9 +15,7 @@ def planes(shape=(40, 31)):
 
 def test_psnr_of_a_tenth_everywhere_is_20_db():
     # mean squared error 0.1**2, so 10 log10(1 / 0.01)
-    assert psnr(np.zeros((4, 5), np.float32), np.full((4, 5), 0.1, np.float32)) == pytest.approx(
-        20.0, abs=1e-6
-    )
+    assert psnr(np.zeros((4, 5), np.float32), np.full((4, 5), 0.1, np.float32)) == pytest.approx(20.0, abs=1e-6)
 
 
 def test_psnr_is_scikit_images():
@@ -55,9 +53,7 @@ def test_protocol_scales_and_clips():
 
 def test_protocol_keeps_small_differences_of_large_values():
     stored = np.array([2**40, 2**40 + 1, 2**40 + 2], dtype=np.int64)
-    np.testing.assert_array_equal(
-        to_protocol(stored, 2.0**40, 2.0**40 + 2), np.array([0, 0.5, 1], np.float32)
-    )
+    np.testing.assert_array_equal(to_protocol(stored, 2.0**40, 2.0**40 + 2), np.array([0, 0.5, 1], np.float32))
 
 
 def test_shapes_must_agree():

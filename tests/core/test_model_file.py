@@ -60,9 +60,7 @@ class TestRoundTrip:
         assert loaded.scores == model.scores
         assert loaded.provenance == model.provenance
 
-    @pytest.mark.parametrize(
-        ("count", "degree", "channels"), [(0, 1, 1), (1, 3, 1), (50, 0, 1), (9, 1, 3)], ids=str
-    )
+    @pytest.mark.parametrize(("count", "degree", "channels"), [(0, 1, 1), (1, 3, 1), (50, 0, 1), (9, 1, 3)], ids=str)
     def test_gaussians_come_back_bit_for_bit(self, tmp_path, count, degree, channels):
         voxels = random_voxels("uint8", (*SHAPE, channels))
         model = fitted(voxels, random_gaussians(count, degree, channels))
@@ -227,9 +225,7 @@ class TestSaving:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", full)
-        refused(
-            saved, r"must be writable, got .*No space left", lambda path: save_model(fitted(axis=0), path)
-        )
+        refused(saved, r"must be writable, got .*No space left", lambda path: save_model(fitted(axis=0), path))
         assert saved.read_bytes() == old
         assert list(saved.parent.iterdir()) == [saved]
 
@@ -282,9 +278,7 @@ class TestSaving:
         ],
     )
     def test_what_could_not_be_loaded_is_not_saved(self, tmp_path, changes, reason):
-        with pytest.raises(
-            ValueError, match=rf"must be consistent to be saved, got .*{reason}.*fit it again\."
-        ):
+        with pytest.raises(ValueError, match=rf"must be consistent to be saved, got .*{reason}.*fit it again\."):
             save_model(fitted(**changes), tmp_path / "a.medgs")
         assert list(tmp_path.iterdir()) == []
 
@@ -333,9 +327,7 @@ class TestCheckpoint:
         refused(tmp_path / "no.state", "state of a fit must be an existing file", load_checkpoint)
 
     def test_model_is_no_state(self, saved):
-        refused(
-            saved, r"must be a state of a fit, got .*'medgs model'; fit without --resume\.", load_checkpoint
-        )
+        refused(saved, r"must be a state of a fit, got .*'medgs model'; fit without --resume\.", load_checkpoint)
 
     def test_newer_version(self, tmp_path, checkpoint):
         save_checkpoint(checkpoint, tmp_path / "a.state")

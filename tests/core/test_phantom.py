@@ -24,9 +24,7 @@ def test_dense_slices_are_the_anatomy_at_their_positions():
     made = phantom(factor=4)
     for slice_index in (0, 5, 20):
         truth = made.anatomy.slice_at(slice_index / 4)
-        np.testing.assert_allclose(
-            made.dense.voxels[slice_index] / FULL_SCALE, truth, atol=0.5 / FULL_SCALE + 1e-6
-        )
+        np.testing.assert_allclose(made.dense.voxels[slice_index] / FULL_SCALE, truth, atol=0.5 / FULL_SCALE + 1e-6)
 
 
 def test_anatomy_moves_by_its_velocity():
@@ -39,9 +37,7 @@ def test_anatomy_moves_by_its_velocity():
 
 def test_anatomy_is_smooth_along_the_slices():
     anatomy = phantom().anatomy
-    steps = [
-        np.abs(anatomy.slice_at(2.0 + step) - anatomy.slice_at(2.0)).max() for step in (1e-1, 1e-2, 1e-3)
-    ]
+    steps = [np.abs(anatomy.slice_at(2.0 + step) - anatomy.slice_at(2.0)).max() for step in (1e-1, 1e-2, 1e-3)]
     # differences shrink with the step: nothing pops
     assert steps[1] < 0.2 * steps[0]
     assert steps[2] < 0.2 * steps[1]

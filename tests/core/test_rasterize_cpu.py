@@ -36,9 +36,7 @@ def compare_with_reference(splats: Splats2D, height: int, width: int, compositin
         assert ((image - truth) * mask).abs().max().item() <= limit
     got = torch.autograd.grad(images, fast, [gradient.float() for gradient in upstream])
     expected = torch.autograd.grad(truths, exact, upstream)
-    for name, gradient, truth in zip(
-        ("means", "conics", "opacities", "features"), got, expected, strict=True
-    ):
+    for name, gradient, truth in zip(("means", "conics", "opacities", "features"), got, expected, strict=True):
         limit = GRADIENT_TOLERANCE * max(1e-3, truth.abs().max().item())
         assert (gradient - truth).abs().max().item() <= limit, name
 

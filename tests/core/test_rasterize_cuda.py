@@ -37,10 +37,7 @@ def test_gpu_agrees_with_the_definition(compositing, features):
     images = rasterize_splats(Splats2D(*fast), height, width, compositing)
     truths = rasterize_splats(Splats2D(*exact), height, width, compositing, backend="reference")
     masks = (decided[:, :, None], decided)
-    upstream = [
-        torch.randn(truth.shape, dtype=torch.float64) * mask
-        for truth, mask in zip(truths, masks, strict=True)
-    ]
+    upstream = [torch.randn(truth.shape, dtype=torch.float64) * mask for truth, mask in zip(truths, masks, strict=True)]
     for image, truth, mask in zip(images, truths, masks, strict=True):
         assert ((image.cpu() - truth) * mask).abs().max() <= IMAGE_TOLERANCE * truth.abs().max()
     got = torch.autograd.grad(images, fast, [gradient.float().cuda() for gradient in upstream])
@@ -105,9 +102,7 @@ def test_cuda_without_a_gpu_is_refused_with_the_remedy(monkeypatch):
 
 def test_cuda_without_gsplat_is_refused_with_the_remedy(monkeypatch):
     pretend_cuda(monkeypatch, available=True, installed=False)
-    with pytest.raises(
-        ValueError, match=r"gsplat, which is not installed: pip install 'medgs-napari\[cuda\]'"
-    ):
+    with pytest.raises(ValueError, match=r"gsplat, which is not installed: pip install 'medgs-napari\[cuda\]'"):
         choose_device("cuda")
 
 

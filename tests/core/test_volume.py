@@ -48,9 +48,7 @@ class TestChecks:
         with pytest.raises(ValueError, match="got complex64"):
             make(dtype=np.complex64)
 
-    @pytest.mark.parametrize(
-        "diagonal", [(1.0, 0.0, 1.0, 1.0), (1.0, np.nan, 1.0, 1.0), (1.0, np.inf, 1.0, 1.0)]
-    )
+    @pytest.mark.parametrize("diagonal", [(1.0, 0.0, 1.0, 1.0), (1.0, np.nan, 1.0, 1.0), (1.0, np.inf, 1.0, 1.0)])
     def test_degenerate_spacing_is_refused(self, diagonal):
         with pytest.raises(ValueError, match="spacing must be positive"):
             make(affine=np.diag(diagonal))
@@ -208,9 +206,7 @@ class TestWindow:
     def test_unit_is_float32(self):
         assert IntensityWindow(0.0, 9.0).to_unit(np.zeros(3, np.int64)).dtype == np.float32
 
-    @pytest.mark.parametrize(
-        "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
-    )
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
     def test_stored_values_are_clipped_to_the_type(self, dtype):
         limits = np.iinfo(dtype)
         least, most = IntensityWindow(0.0, 1e20).to_stored(np.array([-1.0, 1.0], np.float32), np.dtype(dtype))
@@ -225,9 +221,7 @@ class TestWindow:
 
     def test_stored_integers_are_rounded(self):
         window = IntensityWindow(0.0, 10.0)
-        np.testing.assert_array_equal(
-            window.to_stored(np.array([0.14, 0.16], np.float32), np.dtype("u1")), [1, 2]
-        )
+        np.testing.assert_array_equal(window.to_stored(np.array([0.14, 0.16], np.float32), np.dtype("u1")), [1, 2])
 
     def test_window_is_the_robust_percentiles(self):
         voxels = np.arange(1001, dtype=np.float32).reshape(7, 11, 13)
@@ -249,9 +243,7 @@ class TestHash:
         assert content_hash(volume) == content_hash(fortran)
 
     def test_hash_is_stable_across_releases(self):
-        assert content_hash(make((1, 1, 2))) == (
-            "b570685b269e293806a568a7f1b841476337ee765b5a63f25af58f36cc9ad132"
-        )
+        assert content_hash(make((1, 1, 2))) == ("b570685b269e293806a568a7f1b841476337ee765b5a63f25af58f36cc9ad132")
 
     @pytest.mark.parametrize(
         "other",

@@ -29,13 +29,8 @@ def test_manifest_at_the_root_is_the_packaged_one():
 
 
 def test_importing_the_plugin_loads_neither_core_nor_gui():
-    probe = (
-        "import sys, medgs_napari; print([m for m in ('napari', 'qtpy', 'medgs_core') if m in sys.modules])"
-    )
-    assert (
-        subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
-        == "[]\n"
-    )
+    probe = "import sys, medgs_napari; print([m for m in ('napari', 'qtpy', 'medgs_core') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("napari") is None, reason="needs napari")

@@ -112,8 +112,8 @@ def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence
     return Correspondence(forward, backward)
 
 
-def warp(image: Image, flow: Flow) -> Image:
-    """Return the image sampled at pixel + flow: cubic, edge values beyond the border.
+def warp(image: Image, flow: Flow, bounded: bool = False) -> Image:
+    """Return the image sampled at pixel + flow, edge values beyond the border.
 
     Parameters
     ----------
@@ -121,11 +121,13 @@ def warp(image: Image, flow: Flow) -> Image:
         Any intensities.
     flow : (height, width, 2)
         Where each output pixel looks, (dx, dy) in pixels; OpenCV rounds it to 1/32 pixel.
+    bounded : bool
+        Sample linearly, which never leaves the range of the image; else cubically, which is sharper and may.
 
     Returns
     -------
     (height, width, channels)
-        In the units of the image; cubic weights may overshoot them.
+        In the units of the image.
     """
     import cv2
 
@@ -134,15 +136,21 @@ def warp(image: Image, flow: Flow) -> Image:
     rows = np.arange(height, dtype=np.float32)[:, np.newaxis]
     map_x, map_y = flow[..., 0] + columns, flow[..., 1] + rows
     # OpenCV samples at most four channels at once
+    sampling = cv2.INTER_LINEAR if bounded else cv2.INTER_CUBIC
     parts = [
-        cv2.remap(image[..., c : c + 4], map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(image[..., c : c + 4], map_x, map_y, sampling, borderMode=cv2.BORDER_REPLICATE)
         for c in range(0, channels, 4)
     ]
     return np.concatenate([part.reshape(height, width, -1) for part in parts], axis=2)
 
 
 def carry(
-    first: Image, second: Image, between: Correspondence, alpha: float, judged: int | None = None
+    first: Image,
+    second: Image,
+    between: Correspondence,
+    alpha: float,
+    judged: int | None = None,
+    bounded: bool = False,
 ) -> tuple[Image, Plane]:
     """Return the slice at fraction alpha between two slices, along the flow, and how much the two disagree.
 
@@ -159,6 +167,8 @@ def carry(
         Position in [0, 1]: 0 gives the first slice, 1 the second.
     judged : int, optional
         The mismatch is taken over the first so many channels; all if not given.
+    bounded : bool
+        The blend never leaves the range of the two slices, see `warp`.
 
     Returns
     -------
@@ -175,8 +185,8 @@ def carry(
             if weight == 0.0:
                 continue
             field = flow.astype(np.float32) * np.float32(np.sign(weight))
-            from_first = warp(first, field * np.float32(-alpha))
-            from_second = warp(second, field * np.float32(1.0 - alpha))
+            from_first = warp(first, field * np.float32(-alpha), bounded)
+            from_second = warp(second, field * np.float32(1.0 - alpha), bounded)
             share = np.float32(abs(weight) / variants)
             blend += share * (np.float32(1.0 - alpha) * from_first + np.float32(alpha) * from_second)
             mismatch += share * np.abs(from_first - from_second)[..., :judged].mean(axis=2)

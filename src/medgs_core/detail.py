@@ -9,13 +9,16 @@ from collections.abc import Callable
 import numpy as np
 
 from medgs_core.arrays import Image, Stack
-from medgs_core.correspondence import Flows
+from medgs_core.correspondence import Flows, carry
 from medgs_core.evidence import BlendWeights, blend, neighborhood
 from medgs_core.model import DetailStrength
 from medgs_core.slices import SliceStack
 
 FULL = (1.0, 0.0)
 """Trust and smoothing when all of the residual is carried: detail "on"."""
+
+HALF = np.float32(0.5)
+"""Share of what is carried to a pixel that must lie outside the intensity window for the pixel to do so."""
 
 Estimate = Callable[[float], Image]
 """The Gaussians' rendering at a slice coordinate, in unit intensities."""
@@ -31,7 +34,7 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
 
     so l = 1, m = 0 is G(t) plus the interpolated residual S - G (but that PCHIP is not quite linear), and
     l = m = 0 the interpolant alone. What lies outside the intensity window, which the Gaussians do not describe,
-    is interpolated in full.
+    is carried apart.
 
     Parameters
     ----------
@@ -65,20 +68,33 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)
-    return result
+    return result + _excess(stack, flows, k, alpha)
 
 
 def _carried(stack: SliceStack, estimate: Estimate, around: list[int], share: np.float32) -> Stack:
-    """Return what is interpolated per slice: clipped image, then excess plus a share of the rendering."""
-    images = []
-    for j in around:
-        inside = stack.image(j)
-        excess = stack.unclipped(j) - inside
-        if share:
-            excess += share * estimate(float(j))
-        images.append(np.concatenate([inside, excess], axis=2))
-    carried: Stack = np.stack(images)
+    """Return what is interpolated per slice: its clipped image, then a share of its rendering."""
+    inside = [stack.image(j) for j in around]
+    shown = [share * estimate(float(j)) if share else np.zeros_like(inside[0]) for j in around]
+    carried: Stack = np.concatenate([np.stack(inside), np.stack(shown)], axis=3)
     return carried
+
+
+def _excess(stack: SliceStack, flows: Flows, k: int, alpha: float) -> Image:
+    """Return what lies outside the intensity window at a fraction of gap k: (height, width, channels).
+
+    It may be huge, metal in a CT for instance: a hundredth of it at a pixel beside the metal would be too much. So it
+    is given only to pixels that most of what is carried to them saturates, and there as the mean of what is carried.
+    """
+    beyond = np.stack([stack.unclipped(j) - stack.image(j) for j in (k, k + 1)])
+    total = np.zeros_like(beyond[0])
+    for part in (np.maximum(beyond, 0), np.minimum(beyond, 0)):
+        if not part.any():
+            continue
+        first, second = np.concatenate([part, (part != 0).astype(np.float32)], axis=3)
+        carried, _ = carry(first, second, flows.between(k).leading(), float(alpha), bounded=True)
+        amount, share = np.split(carried, 2, axis=2)
+        total += np.where(share > HALF, amount / np.maximum(share, HALF), 0) * np.minimum(2 * share - 1, 1)
+    return total
 
 
 def strength_of(weights: BlendWeights, trust: float, smoothing: float) -> DetailStrength:

@@ -68,7 +68,8 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)
-    return result + _excess(stack, flows, k, alpha)
+    result += _excess(stack, flows, k, alpha)
+    return result
 
 
 def _carried(stack: SliceStack, estimate: Estimate, around: list[int], share: np.float32) -> Stack:
@@ -86,7 +87,7 @@ def _excess(stack: SliceStack, flows: Flows, k: int, alpha: float) -> Image:
     is given only to pixels that most of what is carried to them saturates, and there as the mean of what is carried.
     """
     beyond = np.stack([stack.unclipped(j) - stack.image(j) for j in (k, k + 1)])
-    total = np.zeros_like(beyond[0])
+    total: Image = np.zeros_like(beyond[0])
     for part in (np.maximum(beyond, 0), np.minimum(beyond, 0)):
         if not part.any():
             continue

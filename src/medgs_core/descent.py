@@ -81,9 +81,10 @@ class Parameters:
         """Bring centers and spreads of the rows back into their ranges."""
         matrix = self.optimizer.parameters
         moved = matrix[rows]
+        views = FoldedGaussians.unpack(moved, self.channels)
         seed = torch.from_numpy(np.searchsorted(self.starts, rows.cpu().numpy(), side="right") - 1).to(moved)
-        moved[:, 2] = torch.minimum(torch.maximum(moved[:, 2], seed - CENTER_REACH), seed + CENTER_REACH)
-        moved[:, 3].clamp_(float(np.log(SPREAD_RANGE[0])), float(np.log(SPREAD_RANGE[1])))
+        views.center.clamp_(seed - CENTER_REACH, seed + CENTER_REACH)
+        views.log_spread.clamp_(*(math.log(limit) for limit in SPREAD_RANGE))
         matrix[rows] = moved
 
 

@@ -23,6 +23,9 @@ CLASSICAL = ("linear", "cubic", "pchip", "flow")
 RESAMPLED = ("lm_ovule", "pet_wholebody")
 """Interpolated along the axis before they were published, which flatters cubic: reported apart."""
 
+SHOWN_DB = (-1.5, 4.0)
+"""Range of the figure; gains beyond it lie on its edge."""
+
 MIB = 2**20
 KIB = 2**10
 
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["balanced"])
     parser.add_argument("--volumes", nargs="+", help="names without .nii.gz; all images by default")
     parser.add_argument("--results", type=Path, default=Path("interpolation.jsonl"))
+    parser.add_argument("--figure", type=Path, help="draw the gains of the first preset into this PNG")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
@@ -56,6 +60,8 @@ def main() -> None:
     print(f"{processor()}; Python {platform.python_version()}, {versions()}\n")
     for preset in args.presets:
         print_table([row for row in rows if row["preset"] == preset and row["stride"] in args.strides], preset)
+    if args.figure:
+        draw_gains([row for row in rows if row["preset"] == args.presets[0]], args.strides, args.figure)
 
 
 def images(names: list[str] | None) -> list[tuple[str, Path, int]]:
@@ -119,6 +125,37 @@ def print_table(rows: list[dict], preset: str) -> None:
             f"\nMean gain, resampled volumes left out: {mean[0]:+.2f} dB / {mean[1]:+.4f} over linear, "
             f"{mean[2]:+.2f} dB / {mean[3]:+.4f} over the best classical method of each volume.\n"
         )
+
+
+def draw_gains(rows: list[dict], strides: list[int], path: Path) -> None:
+    """Draw PSNR over linear interpolation, a row per volume and a panel per stride."""
+    from matplotlib.figure import Figure
+
+    names = sorted({row["volume"] for row in rows}, key=lambda name: (name in RESAMPLED, name), reverse=True)
+    figure = Figure(figsize=(5.2 * len(strides), 0.42 * len(names) + 1.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(strides), sharey=True))
+    for panel, stride in zip(panels, strides, strict=True):
+        gains = {
+            name: [
+                (names.index(row["volume"]), row["methods"][name]["psnr"] - row["methods"]["linear"]["psnr"])
+                for row in rows
+                if row["stride"] == stride
+            ]
+            for name in (*CLASSICAL[1:], "medgs")
+        }
+        panel.axvline(0.0, color="0.6", linewidth=1)
+        for name, color in zip(gains, ("#9aa5b1", "#6b7c93", "#3b82c4", "#e07b00"), strict=True):
+            heights, values = zip(*gains[name], strict=True)
+            size = 64 if name == "medgs" else 30
+            panel.scatter(np.clip(values, *SHOWN_DB), heights, size, color, label=name, zorder=3)
+        panel.set_xlim(*SHOWN_DB)
+        panel.set_title(f"every {stride}{'nd' if stride == 2 else 'th'} slice kept")
+        panel.set_xlabel("PSNR over linear interpolation, dB")
+        panel.set_yticks(range(len(names)), names)
+        panel.grid(axis="y", color="0.92", zorder=0)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    panels[0].legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=130)
 
 
 def processor() -> str:

@@ -23,6 +23,9 @@ RATE = 0.9
 BINS = 12
 """Steps of the expected deviation with a bound of their own; the deviations within one differ little."""
 
+PIXELS_PER_SLICE = 20_000
+"""Of a predicted slice at most so many pixels teach, evenly spread: more cost memory and change nothing."""
+
 LEAST_VARIANCE = 1e-6
 """In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
 
@@ -72,8 +75,9 @@ def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
     for k in triplet_slices(len(stack)):
         linear, added, ratio = predict_without(flows, k)
         error = np.abs(np.clip(mix(linear, added, ratio, weights), 0.0, 1.0) - stack.image(k)).mean(axis=2)
-        cues.append(_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio))
-        errors.append(error.ravel().astype(np.float64))
+        every = -(-error.size // PIXELS_PER_SLICE)
+        cues.append(_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every])
+        errors.append(error.ravel()[::every].astype(np.float64))
     if not cues:
         return None
     seen, missed = np.concatenate(cues), np.concatenate(errors)

@@ -12,7 +12,8 @@ from medgs_core.arrays import Voxels
 from medgs_core.cache import RecentlyUsed
 from medgs_core.config import RenderConfig
 from medgs_core.model import FittedModel
-from medgs_core.render import SliceRenderer, sample_slices, settle_options
+from medgs_core.render import SliceRenderer, settle_options
+from medgs_core.sampling import sample_slices
 
 CACHE_BYTES = 256 * 2**20
 """Memory for the slices looked at last."""

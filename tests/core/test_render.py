@@ -5,7 +5,8 @@ import torch
 from medgs_core.config import RenderConfig
 from medgs_core.fit import fit_model
 from medgs_core.model import DetailStrength, FoldedGaussians
-from medgs_core.render import SliceRenderer, is_measured, render_slice, render_volume, sample_slices
+from medgs_core.render import SliceRenderer, render_slice, render_volume
+from medgs_core.sampling import is_measured, sample_slices
 from medgs_core.volume import IntensityWindow, stack_affine
 
 from ._fits import UNEVEN_MM, moving_voxels, scan, settings

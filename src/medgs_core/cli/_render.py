@@ -13,7 +13,7 @@ from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
     import medgs_core.model
-    import medgs_core.render
+    import medgs_core.sampling
 
 NOTE_ENDING = ".json"
 VERSIONS_OF = ("medgs-napari", "torch", "numpy", "numba")
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output + NOTE_ENDING)
 
     from medgs_core.model_file import load_model
-    from medgs_core.render import sample_slices
+    from medgs_core.sampling import sample_slices
 
     model = load_model(args.model)
     check_volume_output(args.output, model.volume)
@@ -67,7 +67,8 @@ def render_to_file(
 ) -> tuple[Volume, dict[str, Any]]:
     """Write the rendered volume, and a note of what its slices are beside it; return both."""
     from medgs_core.formats import replaced_file, write_volume
-    from medgs_core.render import render_volume, sample_slices
+    from medgs_core.render import render_volume
+    from medgs_core.sampling import sample_slices
 
     with progress_bar(quiet, desc="rendering", total=len(sample_slices(model, config).coordinates)) as bar:
 
@@ -101,7 +102,8 @@ def _check_bounds(model: "medgs_core.model.FittedModel", path: str, output: str)
 
 def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
     from medgs_core.formats import write_volume
-    from medgs_core.render import render_uncertainty, sample_slices
+    from medgs_core.render import render_uncertainty
+    from medgs_core.sampling import sample_slices
 
     with progress_bar(quiet, desc="uncertainty", total=len(sample_slices(model, config).coordinates)) as bar:
 
@@ -120,7 +122,7 @@ def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConf
     from importlib.metadata import version
 
     from medgs_core.model_file import model_hash
-    from medgs_core.render import is_measured, sample_slices
+    from medgs_core.sampling import is_measured, sample_slices
 
     stored = model.has_source and not config.denoise
     slices = [
@@ -139,7 +141,7 @@ def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConf
 
 
 def _check_even(
-    model: "medgs_core.model.FittedModel", config: RenderConfig, sampling: "medgs_core.render.Sampling"
+    model: "medgs_core.model.FittedModel", config: RenderConfig, sampling: "medgs_core.sampling.Sampling"
 ) -> None:
     """Refuse slices at uneven distances, which no volume file can hold.
 

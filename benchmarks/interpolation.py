@@ -149,7 +149,7 @@ def draw_gains(rows: list[dict], strides: list[int], path: Path) -> None:
             size = 64 if name == "medgs" else 30
             panel.scatter(np.clip(values, *SHOWN_DB), heights, size, color, label=name, zorder=3)
         panel.set_xlim(*SHOWN_DB)
-        panel.set_title(f"every {stride}{'nd' if stride == 2 else 'th'} slice kept")
+        panel.set_title(f"1 of {stride} slices kept")
         panel.set_xlabel("PSNR over linear interpolation, dB")
         panel.set_yticks(range(len(names)), names)
         panel.grid(axis="y", color="0.92", zorder=0)

@@ -122,7 +122,10 @@ class RenderConfig(Settings):
     """Which slices are rendered from a model, and how; at most one of the sampling options."""
 
     factor: int | None = Field(
-        default=None, ge=1, le=10_000, description="slices per slice step: K gives (n - 1) K + 1 slices"
+        default=None,
+        ge=1,
+        le=10_000,
+        description="slices per slice step: K gives (n - 1) K + 1 slices; 1 where nothing else is asked for",
     )
     spacing: float | None = Field(
         default=None,

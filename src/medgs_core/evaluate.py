@@ -22,6 +22,9 @@ from medgs_core.render import SliceRenderer
 from medgs_core.slices import SliceStack, stack_slices
 from medgs_core.volume import Volume, resolve_axis, robust_window, slice_positions
 
+FEWEST_SLICES = 3
+"""One slice to predict and both of its neighbors."""
+
 
 @dataclass(frozen=True)
 class MethodScore:
@@ -82,12 +85,18 @@ def evaluate_volume(
     Raises
     ------
     ValueError
-        If the stride is below 2 or leaves fewer than two slices.
+        If there are fewer than three slices, or the stride is below 2 or leaves fewer than two.
     """
     config = config or FitConfig()
     stride = EvaluateConfig(stride=stride).stride
     axis = resolve_axis(volume, config.axis)
     count = volume.shape3d[axis]
+    if count < FEWEST_SLICES:
+        msg = (
+            f"an evaluation needs at least {FEWEST_SLICES} slices along its axis, got {count} along axis {axis} of "
+            f"shape {volume.shape3d}; choose another axis or a volume with more slices"
+        )
+        raise ValueError(msg)
     kept = tuple(range(0, count, stride))
     if len(kept) < 2:
         msg = f"stride must leave 2 or more of the {count} slices along axis {axis}, got {stride}; choose a smaller one"

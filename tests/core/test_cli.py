@@ -1,4 +1,5 @@
 import argparse
+import errno
 import io
 import json
 import os
@@ -360,6 +361,25 @@ class TestExitCodes:
         said = capsys.readouterr().err
         assert said.count("\n") == 1
         assert re.search(r"KeyError: 'lost'; .*MEDGS_DEBUG=1", said)
+
+    @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
+    def test_output_that_nobody_takes_is_a_sentence(self, scan, monkeypatch, capsys, number):
+        class Closed(io.StringIO):
+            def write(self, text):
+                raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(sys, "stdout", Closed())
+        assert medgs("info", scan) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert re.search(r"printed must be taken .*, got (Broken pipe|No space left on device); print to", said)
+
+    def test_characters_that_the_output_lacks_are_spelled_out(self, tmp_path, monkeypatch):
+        printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", printed)
+        scan = write_scan(tmp_path)
+        assert fit(scan, tmp_path / "größe.medgs") == 0
+        assert "gr\\xf6\\xdfe.medgs" in printed.buffer.getvalue().decode("ascii")
 
     @pytest.mark.parametrize("fault", [KeyError("lost"), ValueError("a rule")])
     def test_debugging_lets_tracebacks_through(self, scan, monkeypatch, fault):

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +239,41 @@ def test_bad_volume_is_refused_in_one_sentence(source, output, capsys, no_fit, m
     options = {"fit": ["-o", output / "a.medgs"]}
     code = medgs(command, make(source), *options.get(command, []))
     assert re.search(said, sentence(capsys, code))
+    assert files_in(output) == []
+
+
+@pytest.mark.parametrize("make", [flat_tiff, no_spacing, negative_spacing], ids=lambda make: make.__name__)
+def test_no_warning_stands_beside_the_sentence(source, capsys, monkeypatch, make):
+    monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest would take what users see on their terminal
+    sentence(capsys, medgs("info", make(source)))
+
+
+@pytest.mark.parametrize("look", ["exists", "is_dir"])
+def test_path_in_a_closed_folder_is_refused(source, model, capsys, monkeypatch, look):
+    scan = write_scan(source)
+
+    def refuse(self, **_):  # permission bits would not stop root
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, look, refuse)
+    files = {"exists": [scan, model], "is_dir": [scan]}[look]
+    for path in files:
+        said = sentence(capsys, medgs("info", path))
+        assert re.search(r"must be readable, got '.*' \(Permission denied\); change", said)
+    if look == "is_dir":
+        said = sentence(capsys, medgs("fit", scan, "-o", source / "a.medgs"))
+        assert re.search(r"must be writable, got '.*a\.medgs' \(Permission denied\); .*choose", said)
+
+
+def test_too_long_name_is_refused(source, output, model, capsys, no_fit):
+    name = 300 * "a"
+    for argv in (("info", f"{name}.nii"), ("info", f"{name}.medgs")):
+        assert re.search(r"must be readable, got 'a+\..*' \(File name too long\)", sentence(capsys, medgs(*argv)))
+    for argv in (
+        ("fit", write_scan(source), "-o", output / f"{name}.medgs"),
+        ("render", model, "-o", output / f"{name}.nii"),
+    ):
+        assert re.search(r"must be writable, got '.*' \(File name too long\)", sentence(capsys, medgs(*argv)))
     assert files_in(output) == []
 
 

@@ -130,6 +130,12 @@ def test_a_stride_that_leaves_one_slice_is_refused():
         evaluate_volume(scan(), stride=9)
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+def test_too_few_slices_are_refused_whatever_the_stride(slices):
+    with pytest.raises(ValueError, match=rf"at least 3 slices .*, got {slices} along axis 0 .*; choose another axis"):
+        evaluate_volume(scan(np.zeros((slices, 8, 9), np.uint8)), stride=2)
+
+
 def test_the_axis_of_the_settings_is_the_one_evaluated():
     result = evaluate_volume(scan(), settings(steps=1, axis="2"), stride=8)
     assert result.axis == 2

@@ -6,6 +6,8 @@ it runs, so that help and mistakes cost neither torch nor numba.
 
 import argparse
 import contextlib
+import errno
+import io
 import os
 import signal
 import sys
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 success; 1 our own fault, or out of memory; 2 a user's mistake; 130 interrupted.
     """
+    _spell_out_unprintable()
     try:
         args = build_parser().parse_args(argv)
     except SystemExit as finished:  # argparse has printed the help, the version or the mistake
@@ -92,13 +95,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _termination_as_interrupt():
             code = args.run(args)
+            if sys.stdout:
+                sys.stdout.flush()  # here, where a full disk or a closed pipe still becomes a sentence
             return code
     except KeyboardInterrupt:
         return _complain(args, INTERRUPTED, "interrupted; no partial file was left.")
     except ValueError as mistake:
         return _complain(args, USERS_MISTAKE, str(mistake))
+    except OSError as fault:
+        if fault.errno not in (
+            errno.EPIPE,
+            errno.ENOSPC,
+        ):  # files never raise these: their writers make sentences of it
+            return _complain(args, OUR_FAULT, _fault_sentence(fault))
+        _abandon_output()
+        sentence = (
+            f"what is printed must be taken to its end, got {fault.strerror}; print to a file or a reader that stays."
+        )
+        return _complain(args, USERS_MISTAKE, sentence)
     except Exception as fault:
         return _complain(args, OUR_FAULT, _fault_sentence(fault))
+
+
+def _spell_out_unprintable() -> None:
+    """Print characters that the terminal's or pipe's encoding lacks as escapes, rather than fail on them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _abandon_output() -> None:
+    """Send what is still to be printed nowhere, or Python would try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

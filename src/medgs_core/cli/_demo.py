@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_FOLDER,
         help=f"folder to write to (default: {DEFAULT_FOLDER})",
     )
-    add_quiet(parser)
+    add_quiet(parser, "plan")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave the measured voxels out of the model: it is smaller, but no slice comes back exactly",
     )
-    add_quiet(parser)
+    add_quiet(parser, "plan", "scores", "summary")
 
 
 def run(args: argparse.Namespace) -> int:

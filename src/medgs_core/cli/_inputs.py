@@ -60,9 +60,11 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff")
 
 
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Add the option that silences all but mistakes and what was asked for."""
-    parser.add_argument("--quiet", action="store_true", help="no plan, no progress bar, no summary")
+def add_quiet(parser: argparse.ArgumentParser, *silenced: str) -> None:
+    """Add the option that silences the progress bar and what else a command names: "plan", "summary"."""
+    parser.add_argument(
+        "--quiet", action="store_true", help=", ".join(f"no {part}" for part in ("progress bar", *silenced))
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uncertainty", metavar="OUT2", help="volume to write with the bound that nine in ten errors stay within"
     )
-    add_quiet(parser)
+    add_quiet(parser, "summary")
 
 
 def run(args: argparse.Namespace) -> int:

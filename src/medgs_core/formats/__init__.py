@@ -123,20 +123,20 @@ def _check_ending(target: Path) -> None:
 
 
 def _check_input(source: Path) -> None:
-    if not source.exists():
-        raise ValueError(f"The input must be an existing file, got '{source}'; check the path.")
-    if source.is_dir():
-        if any(_is_dicom(entry) for entry in source.iterdir() if entry.is_file()):
-            raise ValueError(f"The input must be one file, got the DICOM folder '{source}'; {DICOM_REMEDY}.")
-        raise ValueError(f"The input must be a file, got the folder '{source}'; name a file inside it.")
     try:
+        if not source.exists():
+            raise ValueError(f"The input must be an existing file, got '{source}'; check the path.")
+        if source.is_dir():
+            if any(_is_dicom(entry) for entry in source.iterdir() if entry.is_file()):
+                raise ValueError(f"The input must be one file, got the DICOM folder '{source}'; {DICOM_REMEDY}.")
+            raise ValueError(f"The input must be a file, got the folder '{source}'; name a file inside it.")
         if source.stat().st_size == 0:
             raise ValueError(f"The input must hold a volume, got the empty file '{source}'; copy or export it again.")
         if _is_dicom(source):
             raise ValueError(f"The input must be NIfTI or TIFF, got the DICOM file '{source}'; {DICOM_REMEDY}.")
     except OSError as error:
         raise ValueError(
-            f"The input must be readable, got '{source}' ({error.strerror}); change its permissions."
+            f"The input must be readable, got '{source}' ({error.strerror}); change its permissions or its path."
         ) from error
 
 

@@ -4,6 +4,8 @@ Axes keep the file's order (i, j, k). Channels are a fifth dimension in the file
 """
 
 import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,10 +52,9 @@ def read(path: Path, chosen: int | None) -> Volume:
         If the file is damaged, or is no volume, or a series without a choice.
     """
     import nibabel
-    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.openers import ImageOpener
 
-    with decoding(path, "NIfTI"), LoggingOutputSuppressor():
+    with decoding(path, "NIfTI"), _unlogged():
         image: Any = nibabel.load(path)
         with ImageOpener(str(path)) as file:
             # nibabel mends a spacing of 0 silently: look at the header before that
@@ -96,6 +97,18 @@ def write(volume: Volume, file: BinaryIO, *, compressed: bool) -> None:
     # Without name and time the same volume gives the same bytes.
     with gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=file, mtime=0) as packed:
         _write_voxels(packed, header, stored)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep nibabel from logging what it mends: what matters is told in our own words."""
+    from nibabel.imageglobals import logger
+
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _check_sum(path: Path) -> None:

@@ -57,13 +57,10 @@ def read(path: Path, chosen: int | None, voxel_size: Sequence[float] | None) -> 
         series = tiff.series[0]
         axes, stored = series.axes, series.asarray()
         steps, unit = _metadata_spacing(tiff)
-    if voxel_size is not None:
-        spacing = _given_spacing(voxel_size)
-    else:
-        spacing = _known_spacing(path, steps)
     voxels = _slices_first(path, axes, stored, chosen)
     if voxels.dtype == np.bool_:
         voxels = voxels.astype(np.uint8)  # one bit per pixel: no format writes it back as a volume
+    spacing = _known_spacing(path, steps) if voxel_size is None else _given_spacing(voxel_size)
     return Volume(
         voxels=np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("=")),
         affine=stack_affine(spacing),

@@ -56,10 +56,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def _target_of(path: str | os.PathLike[str]) -> Path:
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
-    if target.is_dir():
-        raise ValueError(f"The output must be a file, got the folder '{path}'; add a file name to it.")
-    if not target.parent.is_dir():
-        raise ValueError(f"The output folder must exist, got '{target.parent}'; create it first.")
+    try:
+        if target.is_dir():
+            raise ValueError(f"The output must be a file, got the folder '{path}'; add a file name to it.")
+        if not target.parent.is_dir():
+            raise ValueError(f"The output folder must exist, got '{target.parent}'; create it first.")
+    except OSError as error:  # a folder on the way is closed to us, or the name is too long
+        raise _unwritable(target, error) from error
     return target
 
 

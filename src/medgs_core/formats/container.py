@@ -229,16 +229,16 @@ def broken_rule(error: ValidationError) -> str:
 
 
 def _check_file(source: Path, kind: FileKind) -> None:
-    if not source.exists():
-        raise ValueError(f"The {kind.noun} must be an existing file, got '{source}'; check the path.")
-    if not source.is_file():
-        raise ValueError(f"The {kind.noun} must be a file, got the folder '{source}'; name a file inside it.")
     try:
+        if not source.exists():
+            raise ValueError(f"The {kind.noun} must be an existing file, got '{source}'; check the path.")
+        if not source.is_file():
+            raise ValueError(f"The {kind.noun} must be a file, got the folder '{source}'; name a file inside it.")
         with source.open("rb") as file:
             start = file.read(LENGTH.size + 1)
     except OSError as error:
         raise ValueError(
-            f"The {kind.noun} must be readable, got '{source}' ({error.strerror}); change its permissions."
+            f"The {kind.noun} must be readable, got '{source}' ({error.strerror}); change its permissions or its path."
         ) from error
     if not start:
         raise ValueError(f"The {kind.noun} must not be empty, got '{source}' with 0 bytes; {kind.remedy}.")

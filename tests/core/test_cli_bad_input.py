@@ -268,7 +268,7 @@ def test_path_in_a_closed_folder_is_refused(source, model, capsys, monkeypatch, 
 def test_too_long_name_is_refused(source, output, model, capsys, no_fit):
     name = 300 * "a"
     for argv in (("info", f"{name}.nii"), ("info", f"{name}.medgs")):
-        assert re.search(r"must be readable, got 'a+\..*' \(File name too long\)", sentence(capsys, medgs(*argv)))
+        assert re.search(r"must be (readable|an existing file), got 'a+\.", sentence(capsys, medgs(*argv)))
     for argv in (
         ("fit", write_scan(source), "-o", output / f"{name}.medgs"),
         ("render", model, "-o", output / f"{name}.nii"),

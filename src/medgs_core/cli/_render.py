@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from medgs_core.cli._exit_codes import SUCCESS
@@ -68,14 +69,8 @@ def render_to_file(
     """Write the rendered volume, and a note of what its slices are beside it; return both."""
     from medgs_core.formats import replaced_file, write_volume
     from medgs_core.render import render_volume
-    from medgs_core.sampling import sample_slices
 
-    with progress_bar(quiet, desc="rendering", total=len(sample_slices(model, config).coordinates)) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.update()
-
-        volume = render_volume(model, config, report=advance)
+    volume = _followed(render_volume, model, config, "rendering", quiet=quiet)
     write_volume(volume, output)
     note = describe_rendering(model, config)
     with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
@@ -103,15 +98,27 @@ def _check_bounds(model: "medgs_core.model.FittedModel", path: str, output: str)
 def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
     from medgs_core.formats import write_volume
     from medgs_core.render import render_uncertainty
+
+    write_volume(_followed(render_uncertainty, model, config, "uncertainty", quiet=quiet), path)
+
+
+def _followed(
+    render: Callable[..., Volume],
+    model: "medgs_core.model.FittedModel",
+    config: RenderConfig,
+    doing: str,
+    *,
+    quiet: bool,
+) -> Volume:
+    """Return what a renderer of volumes gives, with a progress bar while it works."""
     from medgs_core.sampling import sample_slices
 
-    with progress_bar(quiet, desc="uncertainty", total=len(sample_slices(model, config).coordinates)) as bar:
+    with progress_bar(quiet, desc=doing, total=len(sample_slices(model, config).coordinates)) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.update()
 
-        bounds = render_uncertainty(model, config, report=advance)
-    write_volume(bounds, path)
+        return render(model, config, report=advance)
 
 
 def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConfig) -> dict[str, Any]:

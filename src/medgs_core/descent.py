@@ -9,17 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from medgs_core.arrays import Image, Positions
 from medgs_core.correspondence import Flows
 from medgs_core.evidence import BlendWeights, interpolate_blended
 from medgs_core.fold import REACH, fold_visible, visible_rows
+from medgs_core.fused import StepRoom, step_on_cpu
 from medgs_core.model import Compositing, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.rasterize import render_splats
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import Rows
+
+SeedSlices = Float32[np.ndarray, " rows"]
 
 RATES = {
     "position": 0.25,
@@ -67,15 +71,21 @@ class Parameters:
         """Return the Gaussians as they stand, as views."""
         return FoldedGaussians.unpack(self.optimizer.parameters, self.channels)
 
+    def near(self, first: float, last: float) -> tuple[slice, SeedSlices]:
+        """Return the rows that may be seen between two coordinates, and the slice each was seeded on."""
+        slices = len(self.starts) - 1
+        low = max(0, int(np.floor(first)) - BLOCK_REACH)
+        high = min(slices, int(np.ceil(last)) + BLOCK_REACH + 1)
+        seeds = np.repeat(np.arange(low, high, dtype=np.float32), np.diff(self.starts[low : high + 1]))
+        return slice(int(self.starts[low]), int(self.starts[high])), seeds
+
     def visible(self, first: float, last: float) -> Rows:
         """Return the rows seen somewhere between two coordinates."""
-        slices = len(self.starts) - 1
-        low = self.starts[max(0, int(np.floor(first)) - BLOCK_REACH)]
-        high = self.starts[min(slices, int(np.ceil(last)) + BLOCK_REACH + 1)]
-        near = FoldedGaussians.unpack(self.optimizer.parameters[low:high], self.channels)
+        block = self.near(first, last)[0]
+        near = FoldedGaussians.unpack(self.optimizer.parameters[block], self.channels)
         reach = REACH * near.spread
         seen = (near.center + reach >= first) & (near.center - reach <= last)
-        return seen.nonzero()[:, 0] + int(low)
+        return seen.nonzero()[:, 0] + block.start
 
     def keep_bounds(self, rows: Rows) -> None:
         """Bring centers and spreads of the rows back into their ranges."""
@@ -128,6 +138,8 @@ class Phase:
         self.compositing: Compositing = compositing
         self.device = device
         self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, where the Gaussians hold eighteen
+        self._compiled = device.type == "cpu" and compositing == "sum"
+        self._room: StepRoom | None = None
 
     def measured(self, k: int) -> Tensor:
         """Return slice k on the device."""
@@ -167,12 +179,31 @@ class Phase:
             Step per column.
         """
         on, between = float(self.coordinates[k]), self.coordinate(gap + 0.5)
+        move = self._move_compiled if self._compiled else self._move_differentiated
+        return move(parameters, on, between, self.measured(k), self.target(gap), rates) / self.measured(k).numel()
+
+    def _move_compiled(
+        self, parameters: Parameters, on: float, between: float, measured: Tensor, target: Tensor, rates: Tensor
+    ) -> float:
+        self._room = self._room or StepRoom(self.stack.height, self.stack.width, self.stack.channels)
+        block, seeds = parameters.near(min(on, between), max(on, between))
+        limits = np.array([CENTER_REACH, *(math.log(limit) for limit in SPREAD_RANGE)], np.float32)
+        targets = (measured.numpy(), target.numpy())
+        times = (on, between)
+        error, _ = step_on_cpu(
+            self._room, parameters.optimizer, block, seeds, times, targets, BETWEEN_WEIGHT, rates.numpy(), limits
+        )
+        return error
+
+    def _move_differentiated(
+        self, parameters: Parameters, on: float, between: float, measured: Tensor, target: Tensor, rates: Tensor
+    ) -> float:
         rows = parameters.visible(min(on, between), max(on, between))
         leaf = parameters.optimizer.parameters.index_select(0, rows).requires_grad_()
-        measured = (self.render(leaf, on) - self.measured(k)).square().sum()
-        interpolated = (self.render(leaf, between) - self.target(gap)).square().sum()
-        (measured + BETWEEN_WEIGHT * interpolated).backward()  # type: ignore[no-untyped-call]
+        error = (self.render(leaf, on) - measured).square().sum()
+        interpolated = (self.render(leaf, between) - target).square().sum()
+        (error + BETWEEN_WEIGHT * interpolated).backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         parameters.optimizer.move(rows, leaf.grad, rates)
         parameters.keep_bounds(rows)
-        return float(measured.detach()) / self.measured(k).numel()
+        return float(error.detach())

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from medgs_core.rasterize import _cpu, rasterize_splats
+from medgs_core import threads
+from medgs_core.rasterize import rasterize_splats
 from medgs_core.tensors import Splats2D
 
 from ._scenes import decided_pixels, random_splats, tensors_of
@@ -142,10 +143,10 @@ def test_repeats_are_bit_identical():
     assert digest_of_a_render() == digest_of_a_render()
 
 
-@pytest.mark.parametrize("threads", [1, 3, 40])
-def test_number_of_threads_does_not_change_a_bit(threads, monkeypatch):
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_number_of_threads_does_not_change_a_bit(count, monkeypatch):
     usual = digest_of_a_render()
-    monkeypatch.setattr(_cpu, "thread_count", lambda: threads)
+    monkeypatch.setattr(threads, "thread_count", lambda: count)
     assert digest_of_a_render() == usual
 
 

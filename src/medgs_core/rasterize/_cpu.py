@@ -4,10 +4,6 @@ Splats in, weighted features and weights out. Numba is imported, and its kernels
 cache, at the first call.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from medgs_core.model import Compositing
 from medgs_core.tensors import RenderedFeatures, RenderedWeight, Splats2D
+from medgs_core.threads import evenly, share
 
 _GEOMETRY = 6
 """Gradient columns before the features: means 2, conics 3, opacity 1."""
@@ -67,7 +64,7 @@ class _SumRule(Function):
         boxes = np.empty((len(means), 4), np.int32)
         planes = _empty_planes(features.shape[1] + 1, height, width)
         lists, starts = list_splats(*splats[:3], False, height, width, boxes)
-        _share(draw_sum, starts, *splats, boxes, lists, starts, planes.numpy())
+        share(draw_sum, starts, *splats, boxes, lists, starts, planes.numpy())
         ctx.save_for_backward(means, conics, opacities, features)
         ctx.boxes = boxes
         return _as_images(planes, width)
@@ -80,7 +77,7 @@ class _SumRule(Function):
         splats = _arrays(*ctx.saved_tensors)
         gradients = torch.empty(len(ctx.boxes), _GEOMETRY + weighted.shape[2])
         planes = _as_planes(weighted, weight)
-        _share(differentiate_sum, _evenly(len(ctx.boxes)), *splats, ctx.boxes, planes, gradients.numpy())
+        share(differentiate_sum, evenly(len(ctx.boxes)), *splats, ctx.boxes, planes, gradients.numpy())
         return _per_input(gradients)
 
 
@@ -99,7 +96,7 @@ class _AlphaRule(Function):
         planes = _empty_planes(features.shape[1] + 1, height, width)
         transmittance, ends = _empty_planes(2, height, width).numpy()
         lists, starts = list_splats(*splats[:3], True, height, width, boxes)
-        _share(draw_alpha, starts, *splats, boxes, lists, starts, planes.numpy(), transmittance, ends)
+        share(draw_alpha, starts, *splats, boxes, lists, starts, planes.numpy(), transmittance, ends)
         ctx.save_for_backward(means, conics, opacities, features)
         ctx.composited = (boxes, lists, starts), (transmittance, ends)
         return _as_images(planes, width)
@@ -115,61 +112,9 @@ class _AlphaRule(Function):
         slots = count_rows(boxes)
         pairs = np.empty((slots[-1], gradients.shape[1]), np.float32)
         planes = _as_planes(weighted, weight)
-        _share(differentiate_alpha, starts, *splats, boxes, lists, starts, planes, *left, slots, pairs)
-        _share(gather_rows, _evenly(len(boxes)), slots, pairs, gradients.numpy())
+        share(differentiate_alpha, starts, *splats, boxes, lists, starts, planes, *left, slots, pairs)
+        share(gather_rows, evenly(len(boxes)), slots, pairs, gradients.numpy())
         return _per_input(gradients)
-
-
-def thread_count() -> int:
-    """Return how many threads draw: the processors this process may use, or NUMBA_NUM_THREADS."""
-    import numba
-
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Return the threads that help the calling one.
-
-    Threads that sleep while they wait: those of OpenMP spin, and beside a busy program every parallel region then costs
-    a scheduler slice, which made a call thirty times slower. They also serve several callers at once.
-    """
-    return ThreadPoolExecutor(max(thread_count() - 1, 1), thread_name_prefix="rasterize")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
-
-
-def _share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
-    """Run kernel(first, end, *arguments) over all items, split among the threads into ranges of equal work.
-
-    Items do not depend on one another, so results do not depend on the number of threads.
-
-    Parameters
-    ----------
-    kernel
-        compiled function of a range
-    starts
-        (items + 1,) running total of the work before each item
-    *arguments
-        passed on
-    """
-    threads = thread_count()
-    shares = np.arange(1, threads) * (starts[-1] / threads)
-    edges = [0, *np.searchsorted(starts[1:], shares).tolist(), len(starts) - 1]
-    ranges = [(first, end) for first, end in pairwise(edges) if end > first]
-    if not ranges:
-        return
-    helped = [_pool().submit(kernel, first, end, *arguments) for first, end in ranges[1:]]
-    kernel(*ranges[0], *arguments)
-    for task in helped:
-        task.result()
-
-
-def _evenly(items: int) -> npt.NDArray[Any]:
-    """Return the running total of work where every item costs the same."""
-    return np.arange(items + 1)
 
 
 def _arrays(*tensors: Tensor) -> list[_Array]:

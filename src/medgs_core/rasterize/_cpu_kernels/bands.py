@@ -43,11 +43,11 @@ kernel: Any = njit(nogil=True, error_model="numpy")
 entry: Any = njit(nogil=True, error_model="numpy", cache=True)
 """A kernel called from Python: without the interpreter's lock, and kept on disk. Must take `sources=SOURCES` last.
 
-None is parallel by itself: callers give each thread a range of bands or splats (`_cpu._share`)."""
+None is parallel by itself: callers give each thread a range of bands or splats (`threads.share`)."""
 
 
 @kernel
-def _bound(splat, means, conics, support, height, width, boxes):
+def bound(splat, means, conics, support, height, width, boxes):
     """Write the pixel box (x0, x1, y0, y1) of d <= support; y1 = -1 if it holds no pixel of the image."""
     x, y = np.float64(means[splat, 0]), np.float64(means[splat, 1])
     a, b, c = np.float64(conics[splat, 0]), np.float64(conics[splat, 1]), np.float64(conics[splat, 2])
@@ -76,7 +76,7 @@ def list_splats(means, conics, opacities, alpha, height, width, boxes, sources=S
         if alpha:  # where opacity * exp(-d / 2) reaches MIN_ALPHA
             peak = np.float64(opacities[splat]) / MIN_ALPHA
             support = 2.0 * math.log(peak) if peak > 1.0 else 0.0
-        _bound(splat, means, conics, support, height, width, boxes)
+        bound(splat, means, conics, support, height, width, boxes)
         if boxes[splat, 3] >= 0:
             for band in range(boxes[splat, 2] // BAND_ROWS, boxes[splat, 3] // BAND_ROWS + 1):
                 cursors[band] += 1

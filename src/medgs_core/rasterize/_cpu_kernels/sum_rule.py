@@ -42,7 +42,7 @@ _ZERO, _ONE = float32(0.0), float32(1.0)
 
 
 @kernel
-def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes):
+def draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes):
     """Add the splats of one band to its rows of every plane."""
     height, stride = planes.shape[1], planes.shape[2]
     first_row, end_row = band * BAND_ROWS, min(height, (band + 1) * BAND_ROWS)
@@ -85,11 +85,11 @@ def _draw_band(band, means, conics, opacities, features, boxes, lists, starts, p
 def draw_sum(first, end, means, conics, opacities, features, boxes, lists, starts, planes, sources=SOURCES):
     """Fill bands first..end-1 of `planes` (features + 1, height, stride): weighted sums, last the sum of weights."""
     for band in range(first, end):
-        _draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes)
+        draw_band(band, means, conics, opacities, features, boxes, lists, starts, planes)
 
 
 @kernel
-def _differentiate(splat, means, conics, opacities, features, boxes, planes, shape, slope, gradients):
+def differentiate_splat(splat, means, conics, opacities, features, boxes, planes, shape, slope, gradients):
     """Write one splat's row of gradients: means 2, conics 3, opacity, features."""
     stride, size = planes.shape[2], planes.shape[1] * planes.shape[2]
     flat, channels = planes.reshape(-1), features.shape[1]
@@ -152,4 +152,4 @@ def differentiate_sum(first, end, means, conics, opacities, features, boxes, pla
     for splat in range(first, end):
         gradients[splat, :] = 0.0
         if boxes[splat, 3] >= 0:
-            _differentiate(splat, means, conics, opacities, features, boxes, planes, shape, slope, gradients)
+            differentiate_splat(splat, means, conics, opacities, features, boxes, planes, shape, slope, gradients)

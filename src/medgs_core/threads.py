@@ -1,0 +1,65 @@
+"""Work split among threads that sleep while they wait.
+
+Compiled kernels that hold no interpreter lock come in, with how the work is spread; they run on all processors.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def thread_count() -> int:
+    """Return how many threads work: the processors this process may use, or NUMBA_NUM_THREADS."""
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads that help the calling one.
+
+    Threads that sleep while they wait: those of OpenMP spin, and beside a busy program every parallel region then costs
+    a scheduler slice, which made a call thirty times slower. They also serve several callers at once.
+    """
+    return ThreadPoolExecutor(max(thread_count() - 1, 1), thread_name_prefix="medgs")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+
+
+def share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
+    """Run kernel(first, end, *arguments) over all items, split among the threads into ranges of equal work.
+
+    Items must not depend on one another; then results do not depend on the number of threads.
+
+    Parameters
+    ----------
+    kernel
+        compiled function of a range
+    starts
+        (items + 1,) running total of the work before each item
+    *arguments
+        passed on
+    """
+    threads = thread_count()
+    shares = np.arange(1, threads) * (starts[-1] / threads)
+    edges = [0, *np.searchsorted(starts[1:], shares).tolist(), len(starts) - 1]
+    ranges = [(first, end) for first, end in pairwise(edges) if end > first]
+    if not ranges:
+        return
+    helped = [_pool().submit(kernel, first, end, *arguments) for first, end in ranges[1:]]
+    kernel(*ranges[0], *arguments)
+    for task in helped:
+        task.result()
+
+
+def evenly(items: int) -> npt.NDArray[Any]:
+    """Return the running total of work where every item costs the same."""
+    return np.arange(items + 1)

@@ -85,7 +85,7 @@ class Parameters:
         near = FoldedGaussians.unpack(self.optimizer.parameters[block], self.channels)
         reach = REACH * near.spread
         seen = (near.center + reach >= first) & (near.center - reach <= last)
-        return seen.nonzero()[:, 0] + block.start
+        return seen.nonzero()[:, 0] + int(block.start)
 
     def keep_bounds(self, rows: Rows) -> None:
         """Bring centers and spreads of the rows back into their ranges."""

@@ -14,6 +14,7 @@ from numba import float32
 
 from medgs_core.rasterize._cpu_kernels import SOURCES
 from medgs_core.rasterize._cpu_kernels.bands import BAND_ROWS, GEOMETRY, SUPPORT, bound, entry, kernel
+from medgs_core.rasterize._cpu_kernels.lanes import LANES
 from medgs_core.rasterize._cpu_kernels.sum_rule import differentiate_splat, draw_band
 
 IMAGES = 2
@@ -248,21 +249,14 @@ def differentiate_and_move(
 ):
     """Move rows first..end-1 that lie within reach of the stretch between both times by one step of Adam.
 
-    Parameters
-    ----------
-    packed, moments, squares : (rows, columns) moved in place
-    seen, seeds : (rows,) steps taken, counted on; seed slice of each row
-    times : (2,) coordinates of the two images
-    planes : (2, channels + 1, height, stride) gradients of what was drawn
-    splats : (2, rows, 6 + features) room to work in
-    rates : (columns,) step per column
-    decays : (2,) memory of both moments
-    corrections : (steps, 2) what makes up for moments that started at 0, after so many steps; 1 beyond
-    limits : (3,) reach of a center from its seed slice, least and largest log spread
+    packed, moments, squares (rows, columns) and seen (rows,) change in place; times (2,); planes (2, channels + 1,
+    height, stride) hold gradients of what was drawn; splats (2, rows, 6 + features) is room to work in; rates
+    (columns,); decays (2,) of both moments; corrections (steps, 2) make up for moments that started at 0; limits (3,)
+    are the reach of a center from its seed slice, least and largest log spread.
     """
     columns = packed.shape[1]
     gradient = np.empty(columns, np.float32)
-    strip, slope = np.empty(BAND_ROWS * 16, np.float32), np.empty(BAND_ROWS * 16, np.float32)
+    strip, slope = np.empty(BAND_ROWS * LANES, np.float32), np.empty(BAND_ROWS * LANES, np.float32)
     low, high = min(times[0], times[1]), max(times[0], times[1])
     for row in range(first, end):
         center, furthest = packed[row, CENTER], reach * math.exp(packed[row, LOG_SPREAD])

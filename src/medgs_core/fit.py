@@ -22,7 +22,7 @@ from medgs_core.correspondence import Flows
 from medgs_core.descent import LAST_RATE, Parameters, Phase, column_rates
 from medgs_core.detail import strength_of
 from medgs_core.evidence import Evidence, gather_evidence, solve_blend
-from medgs_core.hidden import cross_validate, judge_hidden
+from medgs_core.hidden import CHECKS, check_hidden, cross_validate, has_settled, judge_hidden
 from medgs_core.initialize import seed_slice
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
@@ -122,7 +122,7 @@ class _Fit:
         state = None
         if resume:
             state = restore(resume, self.config, self.identity, self.plan.stack.channels, self.plan.device)
-            self._begun_at = self._done(state)
+            self._begun_at = state.done
         first = state.phase if state else 0 if self.plan.hidden else 1
         self._report("comparing the classical methods", state)
         phase = self._prepare(first)
@@ -161,7 +161,8 @@ class _Fit:
         lengths = np.zeros(len(self.plan.stack), dtype=np.int64)
         lengths[phase.coordinates.astype(int)] = [len(block) for block in blocks]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        state = Running(Parameters(RowAdam.start(torch.cat(blocks)), starts, phase.stack.channels), generator, number)
+        parameters = Parameters(RowAdam.start(torch.cat(blocks)), starts, phase.stack.channels)
+        state = Running(parameters, generator, self.plan.steps, number)
         if number == 1:
             state.scores = cross_validate(phase.flows, self.evidence)
         return state
@@ -177,12 +178,12 @@ class _Fit:
 
     def _descend(self, state: Running, phase: Phase) -> bool:
         """Take the steps that remain in a phase; return False if the fit was cancelled."""
-        self._begun, self._begun_at = time.monotonic(), self._done(state)
-        total = self.plan.steps[state.phase]
+        self._begun, self._begun_at = time.monotonic(), state.done
         rates = column_rates(state.parameters.gaussians())
         slices = len(phase.stack)
         doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
-        while state.step < total:
+        while state.step < state.totals[state.phase]:
+            total = state.totals[state.phase]
             if self._must_stop():
                 return False
             if not state.order:
@@ -194,24 +195,29 @@ class _Fit:
             memory = 0.0 if math.isnan(state.loss) else LOSS_MEMORY
             state.loss = loss if memory == 0.0 else memory * state.loss + (1.0 - memory) * loss
             state.step += 1
+            if state.phase == 0 and self.config.steps is None and state.step % max(1, total // CHECKS) == 0:
+                self._stop_early(state, phase)
             if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == total:
                 self._report(doing, state, phase)
         return True
+
+    def _stop_early(self, state: Running, phase: Phase) -> None:
+        """Look at hidden slices; where they gain no more, end the first phase, and shorten the second as much."""
+        state.checks.append(check_hidden(phase, state.parameters, self.plan.stack, self.plan.hidden))
+        if has_settled(state.checks):
+            first, second = state.totals
+            state.totals = (state.step, max(1, round(second * state.step / first)))
 
     def _must_stop(self) -> bool:
         while self.progress.paused and not self.progress.cancelled:
             time.sleep(PAUSE_SECONDS)
         return self.progress.cancelled
 
-    def _done(self, state: Running) -> int:
-        return state.step + (self.plan.steps[0] if state.phase == 1 else 0)
-
     def _report(self, doing: str, state: Running | None, phase: Phase | None = None) -> None:
-        total = sum(self.plan.steps)
         if state is None:
-            self.progress.report(FitState(doing, 0, total))
+            self.progress.report(FitState(doing, 0, sum(self.plan.steps)))
             return
-        now, done = time.monotonic(), self._done(state)
+        total, now, done = sum(state.totals), time.monotonic(), state.done
         self._last_report = now
         taken = done - self._begun_at
         left = (now - self._begun) / taken * (total - done) if taken else math.nan
@@ -234,7 +240,7 @@ class _Fit:
                 "settings": self.config.model_dump(mode="json"),
                 "input_sha256": self.identity,
                 "hidden_slices": list(self.plan.hidden),
-                "steps_done": self._done(state),
+                "steps_done": state.done,
                 "steps_planned": sum(self.plan.steps),
                 "device": self.plan.device.type,
                 "versions": recorded_versions(),

@@ -35,6 +35,17 @@ will be filled, where both optima lie elsewhere (docs/method.md)."""
 STRENGTH_RIDGE = 1e-3
 """Keeps trust and smoothing at the usual values where hidden slices hold no information."""
 
+CHECKS = 10
+"""How often hidden slices are looked at while they hide, in equal parts of that phase."""
+
+MOST_CHECKED = 6
+"""Hidden slices looked at each time: enough to see a plateau, a fiftieth of the time of the phase."""
+
+LEAST_GAIN = 0.05
+PATIENCE = 2
+"""The phase ends when so many checks in turn have not raised the best mean PSNR by this much, in dB: what comes after
+moved the final prediction by less than 0.01 dB, or away from the truth where the slices are noisy (docs/method.md)."""
+
 Predict = Callable[[float], Image]
 
 
@@ -51,6 +62,23 @@ class Lesson:
     scores: Mapping[str, float]
     trust: float
     smoothing: float
+
+
+def check_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> float:
+    """Return the mean PSNR in dB of the Gaussians alone on some of the slices that a phase does not see."""
+    chosen = hidden[:: -(-len(hidden) // MOST_CHECKED)]
+    errors = []
+    for h in chosen:
+        t = phase.coordinate(phase.stack.t_at(float(whole.positions[h])))
+        with torch.no_grad(), single_threaded_torch():
+            shown = phase.render(parameters.optimizer.parameters, t).cpu().numpy()
+        errors.append(float(np.square(shown - whole.image(h)).mean()))
+    return float(-10.0 * np.log10(np.maximum(errors, np.finfo(np.float32).tiny)).mean())
+
+
+def has_settled(checks: list[float]) -> bool:
+    """Return whether the last checks of `check_hidden` no longer gain on those before."""
+    return len(checks) > PATIENCE and max(checks[-PATIENCE:]) < max(checks[:-PATIENCE]) + LEAST_GAIN
 
 
 def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> Lesson:

@@ -26,8 +26,10 @@ class Running:
     ----------
     parameters : the Gaussians, moved in place
     generator : of every random choice
+    totals : steps of both phases, fewer than planned once the hidden slices have stopped the first
     phase : 0 while slices hide, 1 when all are seen
     step : steps done in the phase
+    checks : mean PSNR in dB of the Gaussians alone on hidden slices, one per check so far
     order : slices still to come before all are drawn anew
     loss : running mean of the squared error; nan before the first step
     scores : mean PSNR in dB by method, once known
@@ -36,13 +38,20 @@ class Running:
 
     parameters: Parameters
     generator: np.random.Generator
+    totals: tuple[int, int]
     phase: int
     step: int = 0
+    checks: list[float] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
     loss: float = math.nan
     scores: dict[str, float] = field(default_factory=dict)
     trust: float = USUAL_TRUST
     smoothing: float = USUAL_SMOOTHING
+
+    @property
+    def done(self) -> int:
+        """Steps done in all."""
+        return self.step + (self.totals[0] if self.phase == 1 else 0)
 
 
 def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
@@ -59,8 +68,10 @@ def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
         "input_sha256": identity,
         "generator": state.generator.bit_generator.state,
         "starts": state.parameters.starts.tolist(),
+        "totals": list(state.totals),
         "phase": state.phase,
         "step": state.step,
+        "checks": state.checks,
         "order": state.order,
         "loss": None if math.isnan(state.loss) else state.loss,
         "scores": state.scores,
@@ -94,8 +105,10 @@ def restore(
     return Running(
         parameters=parameters,
         generator=generator,
+        totals=(facts["totals"][0], facts["totals"][1]),
         phase=facts["phase"],
         step=facts["step"],
+        checks=list(facts["checks"]),
         order=list(facts["order"]),
         loss=math.nan if facts["loss"] is None else facts["loss"],
         scores=dict(facts["scores"]),

@@ -13,7 +13,9 @@ from medgs_core.hidden import (
     OURS,
     USUAL_SMOOTHING,
     USUAL_TRUST,
+    check_hidden,
     cross_validate,
+    has_settled,
     judge_hidden,
 )
 from medgs_core.metrics import score_slice
@@ -28,15 +30,19 @@ RIDGE = 2e-3
 """What the ridge takes from a strength that hidden slices determine: about 1e-3 of it."""
 
 
-def lesson(whole, hidden, show):
-    """Return what is learned where the Gaussians show `show(t)` at model coordinate t."""
+def phase_that_shows(whole, hidden, show):
+    """Return a phase whose Gaussians show `show(t)` at model coordinate t, and stand-ins for these."""
     stack = whole.select([k for k in range(len(whole)) if k not in hidden])
     flows = Flows(stack, 2)
     weights = solve_blend(gather_evidence(flows))
     phase = Phase(stack, whole, flows, weights, "sum", torch.device("cpu"))
     phase.render = lambda packed, t: torch.from_numpy(np.asarray(show(t), np.float32))
-    nothing = Parameters(RowAdam.start(random_gaussians(1).pack()), np.array([0, 1]), 1)
-    return judge_hidden(phase, nothing, whole, hidden)
+    return phase, Parameters(RowAdam.start(random_gaussians(1).pack()), np.array([0, 1]), 1)
+
+
+def lesson(whole, hidden, show):
+    """Return what is learned where the Gaussians show `show(t)` at model coordinate t."""
+    return judge_hidden(*phase_that_shows(whole, hidden, show), whole, hidden)
 
 
 def truth_of(whole):
@@ -147,3 +153,33 @@ def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
 def test_two_slices_have_no_cross_validated_scores():
     stack = stack_of(random_images(2))
     assert cross_validate(Flows(stack, 1), gather_evidence(Flows(stack, 1))) == {}
+
+
+class TestEarlyStop:
+    @pytest.mark.parametrize(
+        ("checks", "settled"),
+        [
+            ([20.0, 20.0], False),
+            ([20.0, 21.0, 22.0, 23.0], False),
+            ([20.0, 20.0, 20.0], True),
+            ([20.0, 22.0, 21.0, 21.5], True),
+            # the second of two still gains
+            ([20.0, 22.0, 21.0, 22.1], False),
+            # slowly, but since the best before by enough
+            ([20.0, 20.03, 20.06], False),
+            ([20.0, 20.02, 20.04], True),
+        ],
+    )
+    def test_it_takes_two_checks_without_gain(self, checks, settled):
+        assert has_settled(checks) is settled
+
+    def test_a_check_is_the_mean_psnr_of_the_gaussians_alone(self):
+        whole = stack_of(np.full((9, 12, 13, 1), 0.5))
+        phase, parameters = phase_that_shows(whole, (2, 5), lambda t: np.full((12, 13, 1), 0.4 if t == 2 else 0.49))
+        # errors of 0.1 and of 0.01: 20 and 40 dB
+        assert check_hidden(phase, parameters, whole, (2, 5)) == pytest.approx(30.0, abs=1e-3)
+
+    def test_slices_that_are_met_exactly_are_no_infinity(self):
+        whole = stack_of(np.full((9, 12, 13, 1), 0.5))
+        phase, parameters = phase_that_shows(whole, (4,), lambda t: whole.image(round(t)))
+        assert 100.0 < check_hidden(phase, parameters, whole, (4,)) < 1000.0

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from medgs_core.config import FitConfig
 from medgs_core.fit import fit_model
 from medgs_core.model_file import load_checkpoint, save_checkpoint
+from medgs_core.plan import plan_fit
 from medgs_core.render import render_slice
 
 from ._fits import STEPS, Follower, assert_same_fit, moving_voxels, scan, settings
@@ -97,3 +99,34 @@ def test_another_volume_is_refused():
 def test_the_same_voxels_elsewhere_are_another_volume():
     with pytest.raises(ValueError, match="resumes on the volume it began with"):
         fit_model(scan(intercept=1.0), settings(), resume=stopped(1))
+
+
+class TestEarlyStop:
+    """Still slices of noise: nothing is gained by fitting on."""
+
+    def volume(self):
+        still = np.random.default_rng(0).integers(0, 255, (12, 14, 18), dtype=np.uint8)
+        return scan(np.repeat(still[:1], 12, axis=0) // 2 + still // 2)
+
+    def test_the_first_phase_ends_early_and_the_second_is_as_much_shorter(self):
+        follower = Follower()
+        result = fit_model(self.volume(), FitConfig(device="cpu", preset="fast"), progress=follower)
+        facts = result.model.provenance
+        first, second = plan_fit(self.volume(), FitConfig(device="cpu", preset="fast")).steps
+        stopped = next(state.step for state in follower.states if state.phase == "fitting all slices") - 1
+        assert result.complete
+        assert facts["steps_planned"] == first + second
+        assert stopped < first
+        assert facts["steps_done"] == stopped + round(second * stopped / first)
+        assert follower.states[-1].step == follower.states[-1].total == facts["steps_done"]
+
+    def test_steps_that_were_asked_for_are_all_taken(self):
+        result = fit_model(self.volume(), FitConfig(device="cpu", preset="fast", steps=90))
+        assert result.model.provenance["steps_done"] == 90
+
+    @pytest.mark.parametrize("steps", [17, 44])
+    def test_a_resumed_fit_stops_as_early_as_an_unbroken_one(self, steps):
+        config = FitConfig(device="cpu", preset="fast")
+        unbroken = fit_model(self.volume(), config)
+        state = fit_model(self.volume(), config, progress=Follower(steps)).checkpoint
+        assert_same_fit(fit_model(self.volume(), config, resume=state), unbroken)

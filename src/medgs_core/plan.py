@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from medgs_core.config import FitConfig
-from medgs_core.model import Compositing
+from medgs_core.model import MEMORY_BYTES, PLAIN_COLUMNS, Compositing
 from medgs_core.rasterize import choose_device
 from medgs_core.slices import SliceStack, stack_slices
 from medgs_core.volume import Volume, resolve_axis
@@ -23,6 +23,10 @@ MOST_HIDDEN = 12
 
 LONGEST_SIDE = 32766
 """Pixels; OpenCV's warps count in 16 bits."""
+
+FLOAT_BYTES, MOMENTS, COPIES = 4, 2, 2
+FLOW_BYTES = 8
+"""Per pixel and variant of the flow: two directions of two components in half precision."""
 
 FIRST_PHASE_SHARE = 0.5
 """Share of the steps before hidden slices join."""
@@ -40,6 +44,8 @@ class FitPlan:
     counts : Gaussians seeded per slice
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
+    columns : numbers per Gaussian
+    flow_variants : flows per pair of slices
     """
 
     stack: SliceStack
@@ -49,6 +55,21 @@ class FitPlan:
     steps: tuple[int, int]
     compositing: Compositing
     device: torch.device
+    columns: int
+    flow_variants: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the fit will hold at its peak, beside the volume and the libraries.
+
+        The Gaussians with both moments of Adam, and all of them again while hidden slices join; slices and targets in
+        float32; the flows that are kept.
+        """
+        gaussians = sum(self.counts) * self.columns * FLOAT_BYTES * (1 + MOMENTS) * COPIES
+        pixels = self.stack.height * self.stack.width
+        slices = 2 * len(self.stack) * pixels * self.stack.channels * FLOAT_BYTES
+        flows = len(self.stack) * pixels * self.flow_variants * FLOW_BYTES
+        return gaussians + slices + min(flows, MEMORY_BYTES)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -95,6 +116,8 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
         steps=(first, steps - first),
         compositing=rule if config.compositing == "auto" else config.compositing,
         device=device,
+        columns=PLAIN_COLUMNS + 2 * config.drift_degree + stack.channels,
+        flow_variants=effort.flow_variants,
     )
 
 

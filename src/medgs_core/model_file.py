@@ -230,7 +230,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             axis=model.axis,
             geometry=geometry_facts(model.volume),
             voxels=voxel_facts(model.volume.voxels, content_sha256),
-            window=WindowFacts(low=float(window.low), high=float(window.high)),
+            window=WindowFacts(low=window.low, high=window.high),
             detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
             error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
             flow_variants=model.flow_variants,
@@ -298,6 +298,9 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
     channels = shape[3] if len(shape) > 3 else 1
     if header.gaussians.channels != channels:
         raise ValueError(f"the Gaussians have {header.gaussians.channels} channels and the voxels {channels}")
+    levels = header.window.low
+    if isinstance(levels, tuple) and len(levels) != channels:
+        raise ValueError(f"the window has {len(levels)} channels and the voxels {channels}")
     if header.flow_variants > len(SMOOTHNESS):
         raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most")
     regions = len(AGREEMENT_EDGES) + 1

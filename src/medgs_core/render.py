@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medgs_core.arrays import Image, Plane, Voxels
+from medgs_core.arrays import Image, Voxels
 from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.detail import FULL, add_detail
@@ -83,8 +83,8 @@ class SliceRenderer:
         stored: Voxels = self.model.window.to_stored(self.image(t), self.stack.planes.dtype)
         return stored
 
-    def bound(self, t: float) -> Plane:
-        """Return the bound that nine in ten errors at t stay within: (height, width), in stored values times slope.
+    def bound(self, t: float) -> Image:
+        """Return the bound that nine in ten errors at t stay within: (height, width, channels), stored times slope.
 
         Zero at measured slices, which are copied.
 
@@ -95,10 +95,11 @@ class SliceRenderer:
         """
         model, bound = self.model, check_bounds(self.model)
         if is_measured(t):
-            return np.zeros((self.stack.height, self.stack.width), np.float32)
-        scale = np.float32((model.window.high - model.window.low) * abs(model.volume.slope))
+            return np.zeros(self.stack.planes.shape[1:], np.float32)
+        scale = (model.window.width * abs(model.volume.slope)).astype(np.float32)
         weights = BlendWeights(np.array(model.detail.blend, np.float32))
-        return scale * bound_error(self._flows, weights, bound, self.image(t), t)
+        limit: Image = scale * bound_error(self._flows, weights, bound, self.image(t), t)
+        return limit
 
     def check_coordinate(self, t: float) -> None:
         """Refuse a coordinate outside the stack.
@@ -202,11 +203,7 @@ def render_volume(
     config = settle_options(config, options)
     sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
 
-    def render(t: float) -> Voxels:
-        plane = renderer.stored(t)
-        return plane if model.volume.voxels.ndim == 4 else plane[..., 0]
-
-    return _assemble(model, sampling, render, model.volume.voxels.dtype, report)
+    return _assemble(model, sampling, renderer.stored, model.volume.voxels.dtype, report)
 
 
 def render_uncertainty(
@@ -229,7 +226,7 @@ def render_uncertainty(
     Returns
     -------
     Volume
-        Float32 in measured values (stored times slope), without a channel axis.
+        Float32 in measured values (stored times slope), a bound for each channel where the input has channels.
 
     Raises
     ------
@@ -254,6 +251,7 @@ def _assemble(
     planes = None
     for i, t in enumerate(sampling.coordinates):
         plane = render(float(t))
+        plane = plane if model.volume.voxels.ndim == 4 else plane[..., 0]
         if planes is None:
             planes = np.empty((count, *plane.shape), dtype)
         planes[i] = plane

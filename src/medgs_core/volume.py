@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Float64, Shaped
 
 from medgs_core.arrays import Affine, Positions, Voxels
 
@@ -106,43 +106,72 @@ class IntensityWindow:
 
     Attributes
     ----------
-    low, high : stored values that become 0 and 1, low < high
+    low, high : stored values that become 0 and 1, low < high; one number, or one per channel of the last axis
     """
 
-    low: float
-    high: float
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
+
+    @property
+    def width(self) -> Float64[np.ndarray, "..."]:
+        """Stored values from 0 to 1: one number, or one per channel."""
+        return np.asarray(np.subtract(self.high, self.low, dtype=np.float64))
+
+    def of_channels(self, first: int, last: int) -> "IntensityWindow":
+        """Return the window of channels first .. last - 1."""
+        if isinstance(self.low, tuple) and isinstance(self.high, tuple):
+            return IntensityWindow(self.low[first:last], self.high[first:last])
+        return self
 
     def to_unit(self, stored: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         """Return float32 unit intensities of stored values, outside [0, 1] beyond the window.
 
         Types that float32 cannot hold are subtracted in float64, so only the difference is rounded.
         """
-        wide = stored.astype(_working_dtype(stored.dtype))
-        return ((wide - self.low) / (self.high - self.low)).astype(np.float32)
+        working = _working_dtype(stored.dtype)
+        unit = (stored.astype(working) - np.asarray(self.low, working)) / self.width.astype(working)
+        return np.asarray(unit, np.float32)
 
     def to_stored(self, unit: Shaped[np.ndarray, "..."], dtype: np.dtype[Any]) -> Shaped[np.ndarray, "..."]:
         """Return stored values of unit intensities, clipped to the dtype, rounded where it is an integer."""
-        stored = unit.astype(_working_dtype(dtype)) * (self.high - self.low) + self.low
+        working = _working_dtype(dtype)
+        return fit_dtype(unit.astype(working) * self.width.astype(working) + np.asarray(self.low, working), dtype)
+
+
+def fit_dtype(values: Shaped[np.ndarray, "..."], dtype: np.dtype[Any]) -> Shaped[np.ndarray, "..."]:
+    """Return values in another dtype: rounded to the nearest where it is an integer, clipped to what it can hold."""
+    limits: Any = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
+    if values.dtype.kind in "iu":
+        held = np.iinfo(values.dtype)
+        least, most = max(held.min, limits.min), min(held.max, limits.max)
+    else:
+        least, most = float(limits.min), float(limits.max)
+        if most > limits.max:  # 64-bit limits round up in float64, to a value that no longer fits
+            most = float(np.nextafter(most, 0.0))
         if np.issubdtype(dtype, np.integer):
-            integers = np.iinfo(dtype)
-            np.rint(stored, out=stored)
-            least, most = float(integers.min), float(integers.max)
-            if most > integers.max:  # 64-bit limits round up in float64, to a value that no longer fits
-                most = float(np.nextafter(most, 0.0))
-        else:
-            floats = np.finfo(dtype)
-            least, most = float(floats.min), float(floats.max)
-        clipped: Voxels = np.clip(stored, least, most).astype(dtype, copy=False)
-        return clipped
+            values = np.rint(values)
+    clipped: Voxels = np.clip(values, least, most).astype(dtype, copy=False)
+    return clipped
 
 
 def robust_window(voxels: Voxels) -> IntensityWindow:
-    """Return the window between the 0.5 and 99.5 percentiles, of width 1 where they coincide."""
+    """Return the window between the 0.5 and 99.5 percentiles, of width 1 where they coincide.
+
+    One number for voxels (i, j, k), one per channel for voxels (i, j, k, channels): channels are measured apart, and
+    the range of one says nothing about another.
+    """
+    if voxels.ndim < 4:
+        return IntensityWindow(*_robust_range(voxels))
+    low, high = zip(*(_robust_range(voxels[..., c]) for c in range(voxels.shape[3])), strict=True)
+    return IntensityWindow(low, high)
+
+
+def _robust_range(voxels: Voxels) -> tuple[float, float]:
     low, high = (float(value) for value in np.percentile(voxels, (LOW_PERCENTILE, HIGH_PERCENTILE)))
     if high <= low:
         # Nearly all voxels are equal: the full range still tells the others apart, if there are others.
         low, high = float(voxels.min()), float(voxels.max())
-    return IntensityWindow(low, high if high > low else low + 1.0)
+    return low, high if high > low else low + 1.0
 
 
 def resolve_axis(volume: Volume, axis: str) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_json, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
@@ -63,15 +65,20 @@ def describe_volume(volume: Volume, axis_wish: str) -> dict[str, Any]:
 
 def _volume_lines(facts: Mapping[str, Any]) -> dict[str, str]:
     low, high = facts["stored_range"]
-    dark, bright = facts["window"]
     spaced = "evenly" if facts["even"] else "unevenly"
     return {
         "volume": f"{_product(facts['shape'])} {facts['dtype']}, {facts['channels']} channel(s)",
         "spacing": f"{_product(facts['spacing'])} {facts['unit']}",
         "slices": f"{facts['slices']} along axis {facts['axis']}, {spaced} spaced",
-        "stored values": f"{low:g} to {high:g}, window {dark:g} to {bright:g}",
+        "stored values": f"{low:g} to {high:g}, window {_window(*facts['window'])}",
         "measured value": f"stored x {facts['slope']:g} + {facts['intercept']:g}",
     }
+
+
+def _window(low: Any, high: Any) -> str:
+    """Return the window in words, channel by channel where there are several."""
+    levels = zip(np.atleast_1d(low), np.atleast_1d(high), strict=True)
+    return ", ".join(f"{dark:g} to {bright:g}" for dark, bright in levels)
 
 
 def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:

@@ -37,6 +37,7 @@ MOST_DRIFT_DEGREE = 3
 Row = tuple[float, float, float, float]
 Matrix = tuple[Row, Row, Row, Row]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Levels = float | Annotated[tuple[float, ...], Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VoxelType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
@@ -84,12 +85,14 @@ class VoxelFacts(Part):
 class WindowFacts(Part):
     """The fields of `IntensityWindow`."""
 
-    low: float
-    high: float
+    low: Levels
+    high: Levels
 
     @model_validator(mode="after")
     def _is_open(self) -> "WindowFacts":
-        if self.low >= self.high:
+        if np.shape(self.low) != np.shape(self.high):
+            raise ValueError("low and high must be of the same number of channels")
+        if np.any(np.asarray(self.low) >= np.asarray(self.high)):
             raise ValueError("low must be below high")
         return self
 

@@ -17,10 +17,11 @@ from medgs_core.correspondence import Flows
 from medgs_core.fit import fit_model
 from medgs_core.hidden import OURS
 from medgs_core.metrics import score_slice
+from medgs_core.plan import check_skipped
 from medgs_core.progress import Progress
 from medgs_core.render import SliceRenderer
 from medgs_core.slices import SliceStack, stack_slices
-from medgs_core.volume import Volume, resolve_axis, robust_window, slice_positions
+from medgs_core.volume import Volume, resolve_axis, slice_positions
 
 FEWEST_SLICES = 3
 """One slice to predict and both of its neighbors."""
@@ -68,8 +69,9 @@ def evaluate_volume(
 ) -> Evaluation:
     """Return PSNR and SSIM of the model and of every classical method on slices that none of them saw.
 
-    Slices 0, K, 2K.. are kept, those between are predicted. Values are scaled to [0, 1] by the 0.5 and 99.5 percentiles
-    of the whole volume and clipped, predictions rounded to the stored dtype before; scores are means over slices.
+    Slices 0, K, 2K.. are kept, those between are predicted; skipped ones are neither, and not looked at. Values are
+    scaled to [0, 1] by the 0.5 and 99.5 percentiles of each channel and clipped, predictions rounded to the stored
+    dtype before; scores are means over slices.
 
     Parameters
     ----------
@@ -85,7 +87,8 @@ def evaluate_volume(
     Raises
     ------
     ValueError
-        If there are fewer than three slices, or the stride is below 2 or leaves fewer than two.
+        If there are fewer than three slices, the stride is below 2, or stride and skipped slices leave fewer than two
+        to keep or none to predict.
     """
     config = config or FitConfig()
     stride = EvaluateConfig(stride=stride).stride
@@ -97,13 +100,20 @@ def evaluate_volume(
             f"shape {volume.shape3d}; choose another axis or a volume with more slices"
         )
         raise ValueError(msg)
-    kept = tuple(range(0, count, stride))
-    if len(kept) < 2:
+    check_skipped(count, config.skip)
+    kept = tuple(k for k in range(0, count, stride) if k not in config.skip)
+    if len(kept) < 2 and not config.skip:
         msg = f"stride must leave 2 or more of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
         raise ValueError(msg)
-    held_out = tuple(k for k in range(kept[-1]) if k % stride)
-    window = robust_window(volume.voxels)
-    truth = stack_slices(volume, axis, window)
+    held_out = tuple(k for k in range(kept[-1]) if k % stride and k not in config.skip)
+    if not held_out:
+        msg = (
+            f"skip and stride must leave 2 slices to keep and one between them to predict, got {len(config.skip)} "
+            f"skipped of {count} slices and stride {stride}; skip fewer or choose another stride"
+        )
+        raise ValueError(msg)
+    truth = stack_slices(volume, axis, skipped=config.skip)
+    window = truth.window
     positions = slice_positions(volume, axis)
     thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
     stack = stack_slices(thinned, axis, window)
@@ -120,7 +130,8 @@ def evaluate_volume(
     for method in METHODS:
         methods[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
     begun = time.perf_counter()
-    model = fit_model(thinned, config.model_copy(update={"axis": str(axis)}), progress=progress).model
+    alone = config.model_copy(update={"axis": str(axis), "skip": ()})  # the thinned volume has none of them
+    model = fit_model(thinned, alone, progress=progress).model
     fitting = time.perf_counter() - begun
     rendered = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored)
     methods[OURS] = replace(rendered, seconds=fitting + rendered.seconds)

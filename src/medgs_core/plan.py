@@ -34,9 +34,10 @@ class FitPlan:
 
     Attributes
     ----------
-    stack : all slices
+    stack : all slices, also those to skip
     axis : slice axis in the file's order
-    hidden : slices withheld in the first phase; none next to another, never first or last
+    skipped : slices that are never looked at, never first or last
+    hidden : slices withheld in the first phase; no two in a row, never first or last
     counts : Gaussians seeded per slice
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
@@ -44,6 +45,7 @@ class FitPlan:
 
     stack: SliceStack
     axis: int
+    skipped: tuple[int, ...]
     hidden: tuple[int, ...]
     counts: tuple[int, ...]
     steps: tuple[int, int]
@@ -51,9 +53,14 @@ class FitPlan:
     device: torch.device
 
     @property
+    def usable(self) -> tuple[int, ...]:
+        """Slices seen in the second phase: all but the skipped ones."""
+        return tuple(k for k in range(len(self.stack)) if k not in self.skipped)
+
+    @property
     def kept(self) -> tuple[int, ...]:
         """Slices seen in the first phase."""
-        return tuple(k for k in range(len(self.stack)) if k not in self.hidden)
+        return tuple(k for k in self.usable if k not in self.hidden)
 
 
 def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
@@ -62,24 +69,28 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
     Raises
     ------
     ValueError
-        If there are fewer than two slices, more slices are to be hidden than can be, or the device cannot be had.
+        If there are fewer than two slices, more slices are to be hidden than can be, a slice cannot be skipped, or the
+        device cannot be had.
     """
     axis = resolve_axis(volume, config.axis)
-    stack = stack_slices(volume, axis)
-    n = len(stack)
-    if n < 2:
+    count = volume.shape3d[axis]
+    if count < 2:
         msg = (
-            f"a fit needs at least 2 slices along its axis, got {n} along axis {axis} of shape {volume.shape3d}; "
+            f"a fit needs at least 2 slices along its axis, got {count} along axis {axis} of shape {volume.shape3d}; "
             "choose another axis or a volume with more slices"
         )
         raise ValueError(msg)
+    check_skipped(count, config.skip)
+    usable = [k for k in range(count) if k not in config.skip]
+    n = len(usable)
+    stack = stack_slices(volume, axis, skipped=config.skip)
     if max(stack.height, stack.width) > LONGEST_SIDE:
         msg = (
             f"a slice can be at most {LONGEST_SIDE} pixels long, got {stack.height} x {stack.width} along axis {axis}; "
             "choose another axis or cut the volume into parts"
         )
         raise ValueError(msg)
-    hidden = _hidden_slices(n, config.hide)
+    hidden = tuple(usable[k] for k in _hidden_slices(n, config.hide))
     effort = config.effort
     pixels = stack.height * stack.width
     total = config.gaussians or max(n, round(n * pixels / effort.pixels_per_gaussian))
@@ -87,15 +98,38 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
     first = round(FIRST_PHASE_SHARE * steps) if hidden else 0
     device = choose_device(config.device)
     rule: Compositing = "alpha" if device.type == "cuda" else "sum"
+    counts = dict.fromkeys(range(count), 0)
+    counts |= {k: (place + 1) * total // n - place * total // n for place, k in enumerate(usable)}
     return FitPlan(
         stack=stack,
         axis=axis,
+        skipped=config.skip,
         hidden=hidden,
-        counts=tuple((k + 1) * total // n - k * total // n for k in range(n)),
+        counts=tuple(counts.values()),
         steps=(first, steps - first),
         compositing=rule if config.compositing == "auto" else config.compositing,
         device=device,
     )
+
+
+def check_skipped(count: int, skipped: tuple[int, ...]) -> None:
+    """Refuse to skip slices that a stack of so many does not have or cannot do without.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such slice.
+    """
+    for k in skipped:
+        if k >= count:
+            msg = f"skip should name slices that there are, 0 to {count - 1}, got {k}; correct its number"
+            raise ValueError(msg)
+        if k in (0, count - 1):
+            msg = (
+                f"skip should leave the first and the last slice, beyond which nothing lies to predict them from, got "
+                f"{k} of {count} slices; cut the volume instead"
+            )
+            raise ValueError(msg)
 
 
 def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:

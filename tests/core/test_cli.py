@@ -433,7 +433,7 @@ class TestParser:
             for name, field in one.model_fields.items():
                 assert f"--{name.replace('_', '-')}" in said
                 assert " ".join(field.description.split()) in said, name
-                if field.default not in (None, False):
+                if field.default not in (None, False, ()):
                     assert f"default: {field.default})" in said, name
 
     def test_settings_not_given_keep_their_defaults(self):

@@ -90,11 +90,12 @@ def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan
     shape = " x ".join(str(n) for n in volume.voxels.shape)
     spacing = " x ".join(f"{step:.4g}" for step in volume.spacing)
     why = "of largest spacing" if config.axis == "auto" else "as asked"
+    skipped = f"{len(plan.skipped)} skipped, " if plan.skipped else ""
     hidden = f"{len(plan.hidden)} hidden in the first phase" if plan.hidden else "none hidden"
     print(f"volume  {shape} {volume.voxels.dtype}, {spacing} {volume.unit}")
     print(
         f"slices  {len(plan.stack)} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
-        f"({why}), {hidden}"
+        f"({why}), {skipped}{hidden}"
     )
     print(
         f"fit     {sum(plan.counts):,} Gaussians, {sum(plan.steps):,} steps, preset {config.preset}, "

@@ -96,11 +96,13 @@ def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
         "scores": f"{scores} (mean PSNR in dB)" if scores else "none",
         "hash": header["sha256"],
     }
+    if header["skipped"]:
+        lines["skipped slices"] = ", ".join(str(k) for k in header["skipped"])
     if "steps_done" in provenance:
         lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}"
     settings = provenance.get("settings", {})
     if settings:
-        lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+        lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, []))
     return lines
 
 

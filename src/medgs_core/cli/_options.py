@@ -15,7 +15,7 @@ from medgs_core.config import Settings
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
-PLACEHOLDERS = {"slice_positions": "FILE", "voxel_size": "Z,Y,X", "positions": "T,T,..."}
+PLACEHOLDERS = {"slice_positions": "FILE", "voxel_size": "Z,Y,X", "positions": "T,T,...", "skip": "K,K,..."}
 """What stands for the value in the help, where its type does not tell."""
 
 TYPE_PLACEHOLDERS = {int: "N", float: "X", str: "TEXT"}
@@ -87,7 +87,7 @@ def _placeholder(kind: Any) -> str:
 def _help(field: FieldInfo, kind: Any) -> str:
     """Return what a setting means, with its range and default."""
     notes = [] if kind is bool else [*_range(field.metadata)]
-    if field.default is not None and kind is not bool:
+    if field.default not in (None, ()) and kind is not bool:
         notes.append(f"default: {field.default}")
     text = (field.description or "").replace("%", "%%")
     return f"{text} ({', '.join(notes)})" if notes else text

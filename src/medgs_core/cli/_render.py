@@ -133,13 +133,14 @@ def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConf
 
     stored = model.has_source and not config.denoise
     slices = [
-        {"index": index, "t": float(t), "measured": stored and is_measured(float(t))}
+        {"index": index, "t": float(t), "measured": stored and is_measured(model, float(t))}
         for index, t in enumerate(sample_slices(model, config).coordinates)
     ]
     return {
         "axis": model.axis,
         "slices": slices,
         "scores": dict(model.scores),
+        "skipped_slices": list(model.skipped),
         "hidden_slices": model.provenance.get("hidden_slices", []),
         "model_sha256": model_hash(model),
         "options": config.model_dump(mode="json"),

@@ -140,6 +140,7 @@ class ModelHeader(Part):
     detail: DetailFacts
     error_bound: ErrorBoundFacts | None
     flow_variants: PositiveInt
+    skipped: tuple[Annotated[int, Field(ge=0)], ...] = ()
     gaussians: GaussianFacts
     scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
     provenance: dict[str, Any]
@@ -158,8 +159,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, error_bound, flow_variants, gaussians (count, degree, channels), scores,
-        provenance, sha256 (the `model_hash`), has_source.
+        content_sha256), window, detail, error_bound, flow_variants, skipped, gaussians (count, degree, channels),
+        scores, provenance, sha256 (the `model_hash`), has_source.
 
     Raises
     ------

@@ -77,7 +77,9 @@ EFFORTS: dict[str, Effort] = {
 class ReadConfig(Settings):
     """How a file becomes a volume."""
 
-    volume: int | None = Field(default=None, ge=0, description="which 3-D volume of a 4-D file to read, from 0")
+    volume: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
+        default=None, description="which 3-D volume of a 4-D file to read, from 0; all: every one, as channels"
+    )
     axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
     slice_positions: str | None = Field(
         default=None,

@@ -16,12 +16,13 @@ from medgs_core.config import EvaluateConfig, FitConfig, RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.fit import fit_model
 from medgs_core.hidden import OURS
+from medgs_core.members import channel_ranges, members_of
 from medgs_core.metrics import score_slice
 from medgs_core.plan import check_skipped
 from medgs_core.progress import Progress
 from medgs_core.render import SliceRenderer
 from medgs_core.slices import SliceStack, stack_slices
-from medgs_core.volume import Volume, resolve_axis, slice_positions
+from medgs_core.volume import Member, Volume, fit_dtype, resolve_axis, slice_positions
 
 FEWEST_SLICES = 3
 """One slice to predict and both of its neighbors."""
@@ -51,13 +52,15 @@ class Evaluation:
     ----------
     axis : slice axis in the file's order
     kept, held_out : slices given to the methods, and predicted by them
-    methods : scores by method
+    methods : scores by method, means over channels
+    members : where several images were combined, scores by method for each of them
     """
 
     axis: int
     kept: tuple[int, ...]
     held_out: tuple[int, ...]
     methods: dict[str, MethodScore]
+    members: tuple[dict[str, MethodScore], ...] = ()
 
 
 def evaluate_volume(
@@ -113,29 +116,43 @@ def evaluate_volume(
         )
         raise ValueError(msg)
     truth = stack_slices(volume, axis, skipped=config.skip)
-    window = truth.window
     positions = slice_positions(volume, axis)
     thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
-    stack = stack_slices(thinned, axis, window)
+    stack = stack_slices(thinned, axis, truth.window)
 
-    def judge(predict: Callable[[float], Voxels]) -> MethodScore:
+    images = members_of(volume)
+    shares = np.array([image.channels for image in images]) / volume.channels
+
+    def judge(predict: Callable[[float], Voxels], seconds: float = 0.0) -> list[MethodScore]:
+        """Return the scores over all channels, then those of each image."""
         begun = time.perf_counter()
         stored = {k: predict(stack.t_at(float(positions[k]))) for k in held_out}
-        seconds = time.perf_counter() - begun
-        scores = [score_slice(truth.planes[k], stored[k], window.low, window.high) for k in held_out]
-        psnr, ssim = np.mean(scores, axis=0)
-        return MethodScore(float(psnr), float(ssim), seconds)
+        seconds += time.perf_counter() - begun
+        scores = np.mean([_score_images(images, truth, k, stored[k]) for k in held_out], axis=0)
+        return [MethodScore(float(psnr), float(ssim), seconds) for psnr, ssim in (shares @ scores, *scores)]
 
-    methods: dict[str, MethodScore] = {}
+    found: dict[str, list[MethodScore]] = {}
     for method in METHODS:
-        methods[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
+        found[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
     begun = time.perf_counter()
     alone = config.model_copy(update={"axis": str(axis), "skip": ()})  # the thinned volume has none of them
     model = fit_model(thinned, alone, progress=progress).model
     fitting = time.perf_counter() - begun
-    rendered = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored)
-    methods[OURS] = replace(rendered, seconds=fitting + rendered.seconds)
-    return Evaluation(axis, kept, held_out, methods)
+    found[OURS] = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored, fitting)
+    tables = [{name: scores[place] for name, scores in found.items()} for place in range(len(images) + 1)]
+    return Evaluation(axis, kept, held_out, tables[0], tuple(tables[1:]) if volume.members else ())
+
+
+def _score_images(
+    images: tuple[Member, ...], truth: SliceStack, k: int, predicted: Voxels
+) -> list[tuple[float, float]]:
+    """Return (PSNR, SSIM) of each image in predicted slice k, its values as its own type holds them."""
+    scores = []
+    for image, channels in zip(images, channel_ranges(images), strict=True):
+        window = truth.window.of_channels(channels.start, channels.stop)
+        held = fit_dtype(predicted[..., channels], np.dtype(image.dtype))
+        scores.append(score_slice(truth.planes[k][..., channels], held, window.low, window.high))
+    return scores
 
 
 def _interpolate_stored(stack: SliceStack, method: Method, flows: Flows, t: float) -> Voxels:

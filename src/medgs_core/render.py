@@ -16,6 +16,7 @@ from medgs_core.correspondence import Flows
 from medgs_core.detail import FULL, add_detail
 from medgs_core.evidence import BlendWeights
 from medgs_core.fold import fold_model
+from medgs_core.members import channel_slopes
 from medgs_core.model import DetailStrength, ErrorBound, FittedModel
 from medgs_core.rasterize import choose_device, render_splats
 from medgs_core.sampling import ON_SLICE, Sampling, is_measured, sample_slices
@@ -116,7 +117,7 @@ class SliceRenderer:
         model, bound = self.model, check_bounds(self.model)
         if is_measured(model, t):
             return np.zeros(self.stack.planes.shape[1:], np.float32)
-        scale = (model.window.width * abs(model.volume.slope)).astype(np.float32)
+        scale = (model.window.width * np.abs(channel_slopes(model.volume))).astype(np.float32)
         weights = BlendWeights(np.array(model.detail.blend, np.float32))
         limit: Image = scale * bound_error(self._flows, weights, bound, self.image(t), self._seat(t))
         return limit
@@ -256,7 +257,8 @@ def render_uncertainty(
     config = settle_options(config, options)
     sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
     bounds = _assemble(model, sampling, renderer.bound, np.dtype(np.float32), report)
-    return replace(bounds, slope=1.0, intercept=0.0)
+    measured = tuple(replace(member, dtype="float32", slope=1.0, intercept=0.0) for member in bounds.members)
+    return replace(bounds, slope=1.0, intercept=0.0, members=measured)
 
 
 def _assemble(

@@ -6,8 +6,8 @@ and the volume that a resampling along one axis gives, with its geometry.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
@@ -30,6 +30,29 @@ REGULAR_TOLERANCE = 1e-4
 """Positions count as regular if no gap differs from the mean gap by more than this part of it."""
 
 
+Layout = Literal["plain", "channels", "series"]
+"""What the last axis of an image is: there is none, or it counts channels, or the volumes of a series."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the images that a combined volume holds side by side on its channel axis; see `members`.
+
+    Attributes
+    ----------
+    channels : how many of the channels are its own
+    dtype : name of its stored type, which the volume's own may exceed
+    slope, intercept : its measured value is stored * slope + intercept
+    layout : its last axis; plain has one channel
+    """
+
+    channels: int
+    dtype: str
+    slope: float
+    intercept: float
+    layout: Layout
+
+
 @dataclass(frozen=True, eq=False)
 class NiftiOrientation:
     """What a NIfTI header says about the world beyond one affine, kept to be written back.
@@ -39,6 +62,7 @@ class NiftiOrientation:
     sform, qform : (4, 4) voxel index to world, None where the header's code is 0
     sform_code, qform_code : what each world is (1 scanner, 2 aligned, 3 Talairach, 4 MNI), 0 for none
     time_unit : unit of the time axis in nibabel's words
+    time_step : of a series, in that unit
     """
 
     sform: Affine | None
@@ -46,6 +70,7 @@ class NiftiOrientation:
     qform: Affine | None
     qform_code: int
     time_unit: str = "unknown"
+    time_step: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +85,14 @@ class Volume:
     slope, intercept : the measured value is stored * slope + intercept
     positions : increasing positions along the slice axis in `unit`, None where they follow from the affine
     orientation : the two affines of a NIfTI header, None for other origins
+    series : whether the last of four axes counts the volumes of a series, which a file tells from channels
+    members : the images that were combined into this volume, in the order of their channels; empty for others
 
     Raises
     ------
     ValueError
-        If the voxels are not three-dimensional, empty or not finite, or if the geometry is degenerate.
+        If the voxels are not three-dimensional, empty or not finite, the geometry is degenerate, or the members do not
+        share out the channels.
     """
 
     voxels: Voxels
@@ -74,6 +102,8 @@ class Volume:
     intercept: float = 0.0
     positions: Positions | None = None
     orientation: NiftiOrientation | None = None
+    series: bool = False
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse voxels and geometry that nothing later could use."""
@@ -81,6 +111,8 @@ class Volume:
         _check_affine(self.affine)
         if self.positions is not None:
             _check_positions(self.positions, self.voxels.shape[:3])
+        if self.members:
+            _check_members(self.members, self.voxels.shape)
 
     @property
     def shape3d(self) -> tuple[int, int, int]:
@@ -260,13 +292,15 @@ def stack_affine(spacing_zyx: tuple[float, float, float]) -> Affine:
 
 
 def content_hash(volume: Volume) -> str:
-    """Return the SHA-256 of voxels and geometry in hexadecimal, equal on every machine."""
+    """Return the SHA-256 of voxels, geometry and members in hexadecimal, equal on every machine."""
     little_endian = volume.voxels.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little_endian.str} {volume.voxels.shape}".encode())
     for plane in volume.voxels:  # plane by plane: a copy of the whole volume would double the memory
         digest.update(np.ascontiguousarray(plane, dtype=little_endian).data)
     for numbers in _geometry(volume):
         digest.update(np.ascontiguousarray(numbers, dtype="<f8").data)
+    for member in volume.members:
+        digest.update(repr(astuple(member)).encode())
     return digest.hexdigest()
 
 
@@ -350,4 +384,14 @@ def _check_positions(positions: Positions, shape3d: tuple[int, ...]) -> None:
         raise ValueError(
             f"Slice positions must increase, got {positions[place]} and then {positions[place + 1]}; "
             "sort the slices and leave out repeated ones."
+        )
+
+
+def _check_members(members: tuple[Member, ...], shape: tuple[int, ...]) -> None:
+    shares = [member.channels for member in members]
+    plain = [member.channels for member in members if member.layout == "plain"]
+    if len(shape) != 4 or min(shares) < 1 or sum(shares) != shape[3] or any(share != 1 for share in plain):
+        raise ValueError(
+            f"The members of a volume must share out its channels, got {shares} for voxels of shape {shape}; "
+            "combine the volumes again."
         )

@@ -10,7 +10,7 @@ import numpy as np
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_json, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import print_facts, strict_json
+from medgs_core.cli._screen import list_images, print_facts, strict_json
 from medgs_core.config import ReadConfig
 from medgs_core.volume import Volume, is_regular, resolve_axis, robust_window, slice_positions
 
@@ -85,12 +85,14 @@ def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
     gaussians, voxels, geometry = header["gaussians"], header["voxels"], header["geometry"]
     scores = ", ".join(f"{name} {score:.2f}" for name, score in header["scores"].items())
     provenance = header["provenance"]
+    images = list_images(geometry["members"])
+    shown = f"{_product(voxels['shape'][:3])} {images}" if images else f"{_product(voxels['shape'])} {voxels['dtype']}"
     columns = zip(*(row[:3] for row in geometry["affine"][:3]), strict=True)
     spacing = [sum(entry**2 for entry in column) ** 0.5 for column in columns]
     lines = {
         "model": f"{gaussians['count']:,} Gaussians, {gaussians['channels']} channel(s), drift of degree "
         f"{gaussians['degree']}, rule {header['compositing']}",
-        "volume": f"{_product(voxels['shape'])} {voxels['dtype']}, slices along axis {header['axis']}",
+        "volume": f"{shown}, slices along axis {header['axis']}",
         "spacing": f"{_product(spacing)} {geometry['unit']}",
         "measured voxels": "in the file" if header["has_source"] else "left out",
         "scores": f"{scores} (mean PSNR in dB)" if scores else "none",

@@ -6,6 +6,7 @@ once.
 
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,7 +16,7 @@ from pydantic import Field, PositiveInt, model_validator
 from medgs_core.arrays import Affine, Voxels
 from medgs_core.formats.container import FileKind, Part, open_container, parse_header
 from medgs_core.formats.packing import memory_order
-from medgs_core.volume import NiftiOrientation, Volume
+from medgs_core.volume import Layout, Member, NiftiOrientation, Volume
 
 MODEL_ENDING = ".medgs"
 
@@ -52,6 +53,17 @@ class OrientationFacts(Part):
     qform: Matrix | None
     qform_code: int
     time_unit: str
+    time_step: float = 1.0
+
+
+class MemberFacts(Part):
+    """The fields of `Member`."""
+
+    channels: PositiveInt
+    dtype: VoxelType
+    slope: float
+    intercept: float
+    layout: Layout
 
 
 class GeometryFacts(Part):
@@ -63,6 +75,8 @@ class GeometryFacts(Part):
     intercept: float
     positions: tuple[float, ...] | None
     orientation: OrientationFacts | None
+    series: bool = False
+    members: tuple[MemberFacts, ...] = ()
 
 
 class VoxelFacts(Part):
@@ -202,7 +216,10 @@ def geometry_facts(volume: Volume) -> GeometryFacts:
             qform=None if known.qform is None else _matrix(known.qform),
             qform_code=int(known.qform_code),
             time_unit=known.time_unit,
+            time_step=known.time_step,
         ),
+        series=volume.series,
+        members=tuple(MemberFacts.model_validate(asdict(member)) for member in volume.members),
     )
 
 
@@ -258,7 +275,10 @@ def volume_from(geometry: GeometryFacts, voxels: Voxels) -> Volume:
             qform=None if known.qform is None else np.array(known.qform),
             qform_code=known.qform_code,
             time_unit=known.time_unit,
+            time_step=known.time_step,
         ),
+        series=geometry.series,
+        members=tuple(Member(**member.model_dump()) for member in geometry.members),
     )
 
 

@@ -19,7 +19,7 @@ ON_SLICE = 1e-6
 
 def is_measured(model: FittedModel, t: float) -> bool:
     """Return whether slice coordinate t is that of a measured slice, which a skipped one is not."""
-    return abs(t - round(t)) < ON_SLICE and round(t) not in model.skipped
+    return bool(abs(t - round(t)) < ON_SLICE) and round(t) not in model.skipped
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -31,7 +30,7 @@ __all__ = ["check_volume_output", "check_writable", "read_volume", "replaced_fil
 def read_volume(
     path: str | os.PathLike[str],
     *,
-    volume: int | Literal["all"] | None = None,
+    volume: int | str | None = None,
     voxel_size: Sequence[float] | None = None,
     positions: Sequence[float] | None = None,
 ) -> Volume:

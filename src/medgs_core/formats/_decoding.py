@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 DAMAGE = (
     OSError,
@@ -47,7 +46,7 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
 ALL = "all"
 """Chosen instead of a number: the whole series, its volumes as channels."""
 
-Choice = int | Literal["all"] | None
+Choice = int | str | None
 
 
 def chosen_volume(path: Path, count: int, chosen: int | None) -> int:

@@ -7,7 +7,8 @@ between = render_slice(result.model, 12.5)                 # halfway between sli
 dense = render_volume(result.model, factor=4)              # a Volume; measured slices come back exactly
 write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
 save_model(result.model, "scan.medgs")                     # and load_model reads it back
-baseline = interpolate_slices                              # nearest, linear, cubic, pchip, flow
+both = combine_volumes(t1, t2)                             # images on one grid share a model; split_volume undoes it
+baseline = interpolate_slices(stack_slices(volume, 2), 12.5, "flow")  # or nearest, linear, cubic, pchip
 
 Names are imported when they are first used, so `import medgs_core` costs nothing: no torch, no numba.
 """

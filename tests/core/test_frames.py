@@ -49,8 +49,9 @@ def test_a_moving_blob_is_half_way_between_two_frames(film, model):
             psnr(truth, (plane / 255.0).astype(np.float32)) for plane in (render_slice(model, time), linear)
         )
         gains.append(ours - theirs)
-    assert min(gains) > 0.0
-    assert np.mean(gains) > 5.0
+    # measured 20.7 at least and 23.3 on average
+    assert min(gains) > 12.0
+    assert np.mean(gains) > 16.0
 
 
 def test_frames_come_back_exactly_and_moments_between_by_factor_or_position(film, model):

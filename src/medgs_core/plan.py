@@ -37,7 +37,7 @@ class FitPlan:
     stack : all slices, also those to skip
     axis : slice axis in the file's order
     skipped : slices that are never looked at, never first or last
-    hidden : slices withheld in the first phase; no two in a row, never first or last
+    hidden : slices withheld in the first phase; no two in a row, never first or last, beside skipped ones at need only
     counts : Gaussians seeded per slice
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
@@ -90,7 +90,7 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
             "choose another axis or cut the volume into parts"
         )
         raise ValueError(msg)
-    hidden = tuple(usable[k] for k in _hidden_slices(n, config.hide))
+    hidden = tuple(usable[seat] for seat in _beside_measured(_hidden_slices(n, config.hide), usable))
     effort = config.effort
     pixels = stack.height * stack.width
     total = config.gaussians or max(n, round(n * pixels / effort.pixels_per_gaussian))
@@ -143,3 +143,19 @@ def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:
     # the middles of `wanted` equal parts of the stack
     places = (np.arange(wanted) + 0.5) * (n - 1) / max(wanted, 1)
     return tuple(int(place) for place in np.clip(np.rint(places), 1, n - 2))
+
+
+def _beside_measured(seats: tuple[int, ...], usable: list[int]) -> list[int]:
+    """Return the seats among usable slices, each moved by one where only that leaves it without a skipped neighbor.
+
+    A slice beside a skipped one would be predicted across three steps, harder than what the fit is for.
+    """
+    moved = list(seats)
+    for place, seat in enumerate(seats):
+        others = moved[:place] + moved[place + 1 :]
+        for choice in (seat, seat - 1, seat + 1):
+            inner = 0 < choice < len(usable) - 1
+            if inner and usable[choice + 1] - usable[choice - 1] == 2 and all(abs(choice - k) > 1 for k in others):
+                moved[place] = choice
+                break
+    return moved

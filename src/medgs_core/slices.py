@@ -104,12 +104,18 @@ def stack_slices(
     Raises
     ------
     ValueError
-        If the volume has positions of its own, for another axis.
+        If the volume has positions of its own for another axis, or the window has another number of channels.
     """
     planes = np.moveaxis(volume.voxels, axis, 0)
     if planes.ndim == 3:
         planes = planes[..., np.newaxis]
     positions = slice_positions(volume, axis)
+    if window is not None and window.width.size not in (1, volume.channels):
+        msg = (
+            f"a window must have one range, or one for each of the {volume.channels} channels, got "
+            f"{window.width.size}; give as many"
+        )
+        raise ValueError(msg)
     if window is None:
         window = robust_window(np.delete(volume.voxels, list(skipped), axis) if skipped else volume.voxels)
     return SliceStack(planes, positions, window)

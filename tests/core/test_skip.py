@@ -97,6 +97,13 @@ class TestBlindness:
             assert [k for k, count in enumerate(plan.counts) if count == 0] == list(skip)
             assert sum(plan.counts) == settings().gaussians
 
+    def test_hidden_slices_are_beside_none_where_others_will_do(self):
+        # with none skipped 4 and 12 hide; 4 would be beside it
+        assert plan_fit(scan(moving_voxels(17)), settings(skip=(5,), hide=2)).hidden == (3, 12)
+        for skip in range(1, 16):
+            hidden = plan_fit(scan(moving_voxels(17)), settings(skip=(skip,), hide=3)).hidden
+            assert all(abs(k - skip) > 1 for k in hidden), (skip, hidden)
+
     def test_the_window_does_not_see_them(self):
         stack = plan_fit(spoiled("huge"), settings(skip=(BAD,))).stack
         assert stack.window == robust_window(np.delete(moving_voxels().astype(np.float64), BAD, 0))

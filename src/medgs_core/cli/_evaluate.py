@@ -75,6 +75,8 @@ def print_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int, 
     )
     if not evaluation.members:
         _print_scores(evaluation.methods)
+    else:
+        print(f"{len(evaluation.members)} images fitted together; seconds are for all of them")
     for file, methods in zip(files, evaluation.members, strict=True):
         print(file)
         _print_scores(methods)

@@ -7,7 +7,8 @@ between = render_slice(result.model, 12.5)                 # halfway between sli
 dense = render_volume(result.model, factor=4)              # a Volume; measured slices come back exactly
 write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
 save_model(result.model, "scan.medgs")                     # and load_model reads it back
-baseline = interpolate_slices                              # nearest, linear, cubic, pchip, flow
+both = combine_volumes(t1, t2)                             # images on one grid share a model; split_volume undoes it
+baseline = interpolate_slices(stack_slices(volume, 2), 12.5, "flow")  # or nearest, linear, cubic, pchip
 
 Names are imported when they are first used, so `import medgs_core` costs nothing: no torch, no numba.
 """
@@ -18,23 +19,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medgs_core.classical import interpolate_slices
     from medgs_core.config import FitConfig, RenderConfig
-    from medgs_core.evaluate import evaluate_volume
+    from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.lazy import LazyVolume, lazy_volume
+    from medgs_core.members import combine_volumes, split_volume
     from medgs_core.metrics import psnr, ssim
-    from medgs_core.model import FittedModel, FoldedGaussians
-    from medgs_core.model_file import load_model, save_model
+    from medgs_core.model import FitCheckpoint, FittedModel, FoldedGaussians
+    from medgs_core.model_file import load_checkpoint, load_model, save_checkpoint, save_model
     from medgs_core.phantom import drifting_phantom
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
+    from medgs_core.slices import SliceStack, stack_slices
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
 
 _HOMES = {
+    "Evaluation": "evaluate",
+    "FitCheckpoint": "model",
     "FitConfig": "config",
     "FitResult": "fit",
     "FitState": "progress",
@@ -44,13 +49,16 @@ _HOMES = {
     "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
+    "SliceStack": "slices",
     "Volume": "volume",
+    "combine_volumes": "members",
     "drifting_phantom": "phantom",
     "evaluate_volume": "evaluate",
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_slices": "classical",
     "lazy_volume": "lazy",
+    "load_checkpoint": "model_file",
     "load_model": "model_file",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
@@ -58,13 +66,18 @@ _HOMES = {
     "render_slice": "render",
     "render_uncertainty": "render",
     "render_volume": "render",
+    "save_checkpoint": "model_file",
     "save_model": "model_file",
+    "split_volume": "members",
     "ssim": "metrics",
+    "stack_slices": "slices",
     "write_volume": "formats",
 }
 """The module in which each public name is defined."""
 
 __all__ = [
+    "Evaluation",
+    "FitCheckpoint",
     "FitConfig",
     "FitResult",
     "FitState",
@@ -74,14 +87,17 @@ __all__ = [
     "LazyVolume",
     "Progress",
     "RenderConfig",
+    "SliceStack",
     "Volume",
     "__version__",
+    "combine_volumes",
     "drifting_phantom",
     "evaluate_volume",
     "fit_model",
     "fold_model",
     "interpolate_slices",
     "lazy_volume",
+    "load_checkpoint",
     "load_model",
     "psnr",
     "rasterize_splats",
@@ -89,8 +105,11 @@ __all__ = [
     "render_slice",
     "render_uncertainty",
     "render_volume",
+    "save_checkpoint",
     "save_model",
+    "split_volume",
     "ssim",
+    "stack_slices",
     "write_volume",
 ]
 

@@ -5,9 +5,9 @@ The command line and the plugin build their options from these models; nothing e
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Preset = Literal["fast", "balanced", "quality"]
 Axis = Literal["auto", "0", "1", "2"]
@@ -77,7 +77,9 @@ EFFORTS: dict[str, Effort] = {
 class ReadConfig(Settings):
     """How a file becomes a volume."""
 
-    volume: int | None = Field(default=None, ge=0, description="which 3-D volume of a 4-D file to read, from 0")
+    volume: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
+        default=None, description="which 3-D volume of a 4-D file to read, from 0; all: every one, as channels"
+    )
     axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
     slice_positions: str | None = Field(
         default=None,
@@ -108,9 +110,21 @@ class FitConfig(Settings):
         le=100_000,
         description="slices hidden in a first phase and scored; 0: none; default: by stack",
     )
+    skip: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="bad slices, comma-separated, counted from 0: never looked at, and predicted from the others",
+    )
     device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="seed of every random choice")
     drift_degree: int = Field(default=1, ge=1, le=3, description="degree of the Gaussians' path across slices")
+
+    @field_validator("skip")
+    @classmethod
+    def _each_once(cls, skip: tuple[int, ...]) -> tuple[int, ...]:
+        twice = [k for k in skip if skip.count(k) > 1]
+        if twice:
+            raise ValueError(f"skip should name each slice once, got {twice[0]} more than once; leave the doubles out")
+        return tuple(sorted(skip))
 
     @property
     def effort(self) -> Effort:

@@ -16,11 +16,13 @@ from medgs_core.config import EvaluateConfig, FitConfig, RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.fit import fit_model
 from medgs_core.hidden import OURS
+from medgs_core.members import channel_ranges, members_of
 from medgs_core.metrics import score_slice
+from medgs_core.plan import check_skipped
 from medgs_core.progress import Progress
 from medgs_core.render import SliceRenderer
 from medgs_core.slices import SliceStack, stack_slices
-from medgs_core.volume import Volume, resolve_axis, robust_window, slice_positions
+from medgs_core.volume import Member, Volume, fit_dtype, resolve_axis, slice_positions
 
 FEWEST_SLICES = 3
 """One slice to predict and both of its neighbors."""
@@ -50,13 +52,15 @@ class Evaluation:
     ----------
     axis : slice axis in the file's order
     kept, held_out : slices given to the methods, and predicted by them
-    methods : scores by method
+    methods : scores by method, means over channels
+    members : where several images were combined, scores by method for each of them
     """
 
     axis: int
     kept: tuple[int, ...]
     held_out: tuple[int, ...]
     methods: dict[str, MethodScore]
+    members: tuple[dict[str, MethodScore], ...] = ()
 
 
 def evaluate_volume(
@@ -68,8 +72,9 @@ def evaluate_volume(
 ) -> Evaluation:
     """Return PSNR and SSIM of the model and of every classical method on slices that none of them saw.
 
-    Slices 0, K, 2K.. are kept, those between are predicted. Values are scaled to [0, 1] by the 0.5 and 99.5 percentiles
-    of the whole volume and clipped, predictions rounded to the stored dtype before; scores are means over slices.
+    Slices 0, K, 2K.. are kept, those between are predicted; skipped ones are neither, and not looked at. Values are
+    scaled to [0, 1] by the 0.5 and 99.5 percentiles of each channel and clipped, predictions rounded to the stored
+    dtype before; scores are means over slices.
 
     Parameters
     ----------
@@ -85,7 +90,8 @@ def evaluate_volume(
     Raises
     ------
     ValueError
-        If there are fewer than three slices, or the stride is below 2 or leaves fewer than two.
+        If there are fewer than three slices, the stride is below 2, or stride and skipped slices leave fewer than two
+        to keep or none to predict.
     """
     config = config or FitConfig()
     stride = EvaluateConfig(stride=stride).stride
@@ -97,34 +103,56 @@ def evaluate_volume(
             f"shape {volume.shape3d}; choose another axis or a volume with more slices"
         )
         raise ValueError(msg)
-    kept = tuple(range(0, count, stride))
-    if len(kept) < 2:
+    check_skipped(count, config.skip)
+    kept = tuple(k for k in range(0, count, stride) if k not in config.skip)
+    if len(kept) < 2 and not config.skip:
         msg = f"stride must leave 2 or more of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
         raise ValueError(msg)
-    held_out = tuple(k for k in range(kept[-1]) if k % stride)
-    window = robust_window(volume.voxels)
-    truth = stack_slices(volume, axis, window)
+    held_out = tuple(k for k in range(kept[-1]) if k % stride and k not in config.skip)
+    if not held_out:
+        msg = (
+            f"skip and stride must leave 2 slices to keep and one between them to predict, got {len(config.skip)} "
+            f"skipped of {count} slices and stride {stride}; skip fewer or choose another stride"
+        )
+        raise ValueError(msg)
+    truth = stack_slices(volume, axis, skipped=config.skip)
     positions = slice_positions(volume, axis)
     thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
-    stack = stack_slices(thinned, axis, window)
+    stack = stack_slices(thinned, axis, truth.window)
 
-    def judge(predict: Callable[[float], Voxels]) -> MethodScore:
+    images = members_of(volume)
+    shares = np.array([image.channels for image in images]) / volume.channels
+
+    def judge(predict: Callable[[float], Voxels], seconds: float = 0.0) -> list[MethodScore]:
+        """Return the scores over all channels, then those of each image."""
         begun = time.perf_counter()
         stored = {k: predict(stack.t_at(float(positions[k]))) for k in held_out}
-        seconds = time.perf_counter() - begun
-        scores = [score_slice(truth.planes[k], stored[k], window.low, window.high) for k in held_out]
-        psnr, ssim = np.mean(scores, axis=0)
-        return MethodScore(float(psnr), float(ssim), seconds)
+        seconds += time.perf_counter() - begun
+        scores = np.mean([_score_images(images, truth, k, stored[k]) for k in held_out], axis=0)
+        return [MethodScore(float(psnr), float(ssim), seconds) for psnr, ssim in (shares @ scores, *scores)]
 
-    methods: dict[str, MethodScore] = {}
+    found: dict[str, list[MethodScore]] = {}
     for method in METHODS:
-        methods[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
+        found[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
     begun = time.perf_counter()
-    model = fit_model(thinned, config.model_copy(update={"axis": str(axis)}), progress=progress).model
+    alone = config.model_copy(update={"axis": str(axis), "skip": ()})  # the thinned volume has none of them
+    model = fit_model(thinned, alone, progress=progress).model
     fitting = time.perf_counter() - begun
-    rendered = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored)
-    methods[OURS] = replace(rendered, seconds=fitting + rendered.seconds)
-    return Evaluation(axis, kept, held_out, methods)
+    found[OURS] = judge(SliceRenderer(model, RenderConfig(device=config.device)).stored, fitting)
+    tables = [{name: scores[place] for name, scores in found.items()} for place in range(len(images) + 1)]
+    return Evaluation(axis, kept, held_out, tables[0], tuple(tables[1:]) if volume.members else ())
+
+
+def _score_images(
+    images: tuple[Member, ...], truth: SliceStack, k: int, predicted: Voxels
+) -> list[tuple[float, float]]:
+    """Return (PSNR, SSIM) of each image in predicted slice k, its values as its own type holds them."""
+    scores = []
+    for image, channels in zip(images, channel_ranges(images), strict=True):
+        window = truth.window.of_channels(channels.start, channels.stop)
+        held = fit_dtype(predicted[..., channels], np.dtype(image.dtype))
+        scores.append(score_slice(truth.planes[k][..., channels], held, window.low, window.high))
+    return scores
 
 
 def _interpolate_stored(stack: SliceStack, method: Method, flows: Flows, t: float) -> Voxels:

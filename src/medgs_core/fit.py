@@ -140,10 +140,10 @@ class _Fit:
         return self._result(state, phase, complete=True)
 
     def _prepare(self, number: int) -> Phase:
-        """Return phase 0 (hidden slices left out) or 1 (all slices), with its blend weights learned."""
+        """Return phase 0 (hidden slices left out) or 1 (all but the skipped), with its blend weights learned."""
         plan = self.plan
-        kept = list(plan.kept) if number == 0 else list(range(len(plan.stack)))
-        stack = plan.stack.select(kept) if number == 0 else plan.stack
+        seen = list(plan.kept if number == 0 else plan.usable)
+        stack = plan.stack.select(seen) if len(seen) < len(plan.stack) else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
         self.evidence = gather_evidence(flows)
         return Phase(stack, plan.stack, flows, solve_blend(self.evidence), plan.compositing, plan.device)
@@ -171,7 +171,7 @@ class _Fit:
         """Give the hidden slices Gaussians of their own, and start the second phase."""
         parameters = state.parameters
         for k in self.plan.hidden:
-            block = self._seed(state.generator, phase, k)
+            block = self._seed(state.generator, phase, self.plan.usable.index(k))
             parameters.optimizer = parameters.optimizer.insert(int(parameters.starts[k]), block)
             parameters.starts[k + 1 :] += len(block)
         state.phase, state.step, state.order = 1, 0, []
@@ -233,6 +233,7 @@ class _Fit:
             volume=self.volume,
             axis=self.plan.axis,
             window=self.plan.stack.window,
+            skipped=self.plan.skipped,
             detail=strength_of(phase.weights, state.trust, state.smoothing),
             flow_variants=phase.flows.variants,
             scores=dict(state.scores),

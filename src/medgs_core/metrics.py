@@ -14,26 +14,30 @@ SSIM_WINDOW = 7
 """Side of the uniform window, scikit-image's default."""
 
 
-def to_protocol(stored: Shaped[np.ndarray, "..."], low: float, high: float) -> Float32[np.ndarray, "..."]:
+Level = float | tuple[float, ...]
+"""A stored value, or one per channel of the last axis."""
+
+
+def to_protocol(stored: Shaped[np.ndarray, "..."], low: Level, high: Level) -> Float32[np.ndarray, "..."]:
     """Return stored values scaled so that [low, high] becomes [0, 1], clipped to it, as float32.
 
-    Low and high are percentiles of the whole volume. A prediction is rounded to the stored dtype before:
-    only what a file could hold is judged.
+    Low and high are percentiles of the whole volume, of each channel by itself. A prediction is rounded to the stored
+    dtype before: only what a file could hold is judged.
 
     Examples
     --------
     >>> to_protocol(np.array([0, 50, 100, 300], dtype=np.uint16), 0.0, 200.0).tolist()
     [0.0, 0.25, 0.5, 1.0]
     """
-    scaled = (stored.astype(np.float64) - low) / (high - low)
-    return np.clip(scaled, 0.0, 1.0).astype(np.float32)
+    scaled = (stored.astype(np.float64) - np.asarray(low)) / np.subtract(high, low)
+    return np.asarray(np.clip(scaled, 0.0, 1.0), np.float32)
 
 
 def score_slice(
     measured: Shaped[np.ndarray, "height width channels"],
     predicted: Shaped[np.ndarray, "height width channels"],
-    low: float,
-    high: float,
+    low: Level,
+    high: Level,
 ) -> tuple[float, float]:
     """Return (PSNR in dB, SSIM) of a predicted slice by the protocol, each the mean over channels.
 
@@ -41,8 +45,8 @@ def score_slice(
     ----------
     measured, predicted : (height, width, channels)
         Stored values.
-    low, high : float
-        The 0.5 and 99.5 percentiles of the whole volume.
+    low, high : float or tuple of floats
+        The 0.5 and 99.5 percentiles of the whole volume, or of each channel of it.
     """
     a, b = to_protocol(measured, low, high), to_protocol(predicted, low, high)
     channels = range(a.shape[2])

@@ -162,6 +162,8 @@ class FittedModel:
         Learned from the volume.
     flow_variants : int
         Flows averaged when detail is carried between slices.
+    skipped : tuple of int
+        Slices that count as not measured: nothing of the model has seen them, and rendering predicts them.
     error_bound : ErrorBound, optional
         Learned from the volume; None if it has too few slices for that.
     has_source : bool
@@ -181,6 +183,7 @@ class FittedModel:
     window: IntensityWindow
     detail: DetailStrength
     flow_variants: int
+    skipped: tuple[int, ...] = ()
     error_bound: ErrorBound | None = None
     has_source: bool = True
     scores: Mapping[str, float] = field(default_factory=dict)

@@ -152,6 +152,7 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         detail=DetailStrength(header.detail.blend, header.detail.trust, header.detail.smoothing),
         error_bound=ErrorBound(**header.error_bound.model_dump()) if header.error_bound else None,
         flow_variants=header.flow_variants,
+        skipped=header.skipped,
         has_source=header.has_source,
         scores=header.scores,
         provenance=header.provenance,
@@ -230,10 +231,11 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             axis=model.axis,
             geometry=geometry_facts(model.volume),
             voxels=voxel_facts(model.volume.voxels, content_sha256),
-            window=WindowFacts(low=float(window.low), high=float(window.high)),
+            window=WindowFacts(low=window.low, high=window.high),
             detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
             error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
             flow_variants=model.flow_variants,
+            skipped=tuple(model.skipped),
             gaussians=GaussianFacts(
                 count=len(model.gaussians),
                 degree=model.gaussians.drift.shape[1],
@@ -251,7 +253,8 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
 
 
 def _rendering_facts(header: ModelHeader) -> Mapping[str, Any]:
-    return header.model_dump(exclude=UNHASHED)
+    # what older files lack stands at its default, and must not change their hash
+    return header.model_dump(exclude=UNHASHED, exclude_defaults=True)
 
 
 def _digest(facts: Mapping[str, Any], tensors: Mapping[str, Parameters]) -> str:
@@ -298,6 +301,12 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
     channels = shape[3] if len(shape) > 3 else 1
     if header.gaussians.channels != channels:
         raise ValueError(f"the Gaussians have {header.gaussians.channels} channels and the voxels {channels}")
+    levels = header.window.low
+    if isinstance(levels, tuple) and len(levels) != channels:
+        raise ValueError(f"the window has {len(levels)} channels and the voxels {channels}")
+    inner = range(1, shape[header.axis] - 1)
+    if list(header.skipped) != sorted(set(header.skipped) & set(inner)):
+        raise ValueError(f"the skipped slices {header.skipped} are not inner ones in order")
     if header.flow_variants > len(SMOOTHNESS):
         raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most")
     regions = len(AGREEMENT_EDGES) + 1

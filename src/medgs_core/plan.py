@@ -38,9 +38,10 @@ class FitPlan:
 
     Attributes
     ----------
-    stack : all slices
+    stack : all slices, also those to skip
     axis : slice axis in the file's order
-    hidden : slices withheld in the first phase; none next to another, never first or last
+    skipped : slices that are never looked at, never first or last
+    hidden : slices withheld in the first phase; no two in a row, never first or last, beside skipped ones at need only
     counts : Gaussians seeded per slice
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
@@ -50,6 +51,7 @@ class FitPlan:
 
     stack: SliceStack
     axis: int
+    skipped: tuple[int, ...]
     hidden: tuple[int, ...]
     counts: tuple[int, ...]
     steps: tuple[int, int]
@@ -72,9 +74,14 @@ class FitPlan:
         return gaussians + slices + min(flows, MEMORY_BYTES)
 
     @property
+    def usable(self) -> tuple[int, ...]:
+        """Slices seen in the second phase: all but the skipped ones."""
+        return tuple(k for k in range(len(self.stack)) if k not in self.skipped)
+
+    @property
     def kept(self) -> tuple[int, ...]:
         """Slices seen in the first phase."""
-        return tuple(k for k in range(len(self.stack)) if k not in self.hidden)
+        return tuple(k for k in self.usable if k not in self.hidden)
 
 
 def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
@@ -83,24 +90,28 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
     Raises
     ------
     ValueError
-        If there are fewer than two slices, more slices are to be hidden than can be, or the device cannot be had.
+        If there are fewer than two slices, more slices are to be hidden than can be, a slice cannot be skipped, or the
+        device cannot be had.
     """
     axis = resolve_axis(volume, config.axis)
-    stack = stack_slices(volume, axis)
-    n = len(stack)
-    if n < 2:
+    count = volume.shape3d[axis]
+    if count < 2:
         msg = (
-            f"a fit needs at least 2 slices along its axis, got {n} along axis {axis} of shape {volume.shape3d}; "
+            f"a fit needs at least 2 slices along its axis, got {count} along axis {axis} of shape {volume.shape3d}; "
             "choose another axis or a volume with more slices"
         )
         raise ValueError(msg)
+    check_skipped(count, config.skip)
+    usable = [k for k in range(count) if k not in config.skip]
+    n = len(usable)
+    stack = stack_slices(volume, axis, skipped=config.skip)
     if max(stack.height, stack.width) > LONGEST_SIDE:
         msg = (
             f"a slice can be at most {LONGEST_SIDE} pixels long, got {stack.height} x {stack.width} along axis {axis}; "
             "choose another axis or cut the volume into parts"
         )
         raise ValueError(msg)
-    hidden = _hidden_slices(n, config.hide)
+    hidden = tuple(usable[seat] for seat in _beside_measured(_hidden_slices(n, config.hide), usable))
     effort = config.effort
     pixels = stack.height * stack.width
     total = config.gaussians or max(n, round(n * pixels / effort.pixels_per_gaussian))
@@ -108,17 +119,40 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
     first = round(FIRST_PHASE_SHARE * steps) if hidden else 0
     device = choose_device(config.device)
     rule: Compositing = "alpha" if device.type == "cuda" else "sum"
+    counts = dict.fromkeys(range(count), 0)
+    counts |= {k: (place + 1) * total // n - place * total // n for place, k in enumerate(usable)}
     return FitPlan(
         stack=stack,
         axis=axis,
+        skipped=config.skip,
         hidden=hidden,
-        counts=tuple((k + 1) * total // n - k * total // n for k in range(n)),
+        counts=tuple(counts.values()),
         steps=(first, steps - first),
         compositing=rule if config.compositing == "auto" else config.compositing,
         device=device,
         columns=PLAIN_COLUMNS + 2 * config.drift_degree + stack.channels,
         flow_variants=effort.flow_variants,
     )
+
+
+def check_skipped(count: int, skipped: tuple[int, ...]) -> None:
+    """Refuse to skip slices that a stack of so many does not have or cannot do without.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such slice.
+    """
+    for k in skipped:
+        if k >= count:
+            msg = f"skip should name slices that there are, 0 to {count - 1}, got {k}; correct its number"
+            raise ValueError(msg)
+        if k in (0, count - 1):
+            msg = (
+                f"skip should leave the first and the last slice, beyond which nothing lies to predict them from, got "
+                f"{k} of {count} slices; cut the volume instead"
+            )
+            raise ValueError(msg)
 
 
 def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:
@@ -132,3 +166,19 @@ def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:
     # the middles of `wanted` equal parts of the stack
     places = (np.arange(wanted) + 0.5) * (n - 1) / max(wanted, 1)
     return tuple(int(place) for place in np.clip(np.rint(places), 1, n - 2))
+
+
+def _beside_measured(seats: tuple[int, ...], usable: list[int]) -> list[int]:
+    """Return the seats among usable slices, each moved by one where only that leaves it without a skipped neighbor.
+
+    A slice beside a skipped one would be predicted across three steps, harder than what the fit is for.
+    """
+    moved = list(seats)
+    for place, seat in enumerate(seats):
+        others = moved[:place] + moved[place + 1 :]
+        for choice in (seat, seat - 1, seat + 1):
+            inner = 0 < choice < len(usable) - 1
+            if inner and usable[choice + 1] - usable[choice - 1] == 2 and all(abs(choice - k) > 1 for k in others):
+                moved[place] = choice
+                break
+    return moved

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from medgs_core.arrays import Image, Plane, Voxels
+from medgs_core.arrays import Image, Voxels
 from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.detail import FULL, add_detail
 from medgs_core.evidence import BlendWeights
 from medgs_core.fold import fold_model
+from medgs_core.members import channel_slopes
 from medgs_core.model import DetailStrength, ErrorBound, FittedModel
 from medgs_core.rasterize import choose_device, render_splats
 from medgs_core.sampling import ON_SLICE, Sampling, is_measured, sample_slices
@@ -34,12 +35,21 @@ class SliceRenderer:
         What to render.
     config : RenderConfig
         Only detail, denoise and device are looked at.
+
+    Attributes
+    ----------
+    whole : SliceStack
+        All slices: slice coordinates count these.
+    stack : SliceStack
+        The measured ones: all but those skipped.
     """
 
     def __init__(self, model: FittedModel, config: RenderConfig) -> None:
         self.model = model
         self.config = config
-        self.stack: SliceStack = stack_slices(model.volume, model.axis, model.window)
+        self.whole: SliceStack = stack_slices(model.volume, model.axis, model.window)
+        seen = [k for k in range(len(self.whole)) if k not in model.skipped]
+        self.stack: SliceStack = self.whole.select(seen) if model.skipped else self.whole
         self._flows = Flows(self.stack, model.flow_variants, model.memory)
         self._device = choose_device(config.device)
         self._gaussians = model.gaussians.to(self._device)
@@ -68,23 +78,34 @@ class SliceRenderer:
 
     def image(self, t: float) -> Image:
         """Return the slice at t in unit intensities: (height, width, channels)."""
-        if self._strength is None or (self.config.denoise and is_measured(t)):
+        if self._strength is None or (self.config.denoise and is_measured(self.model, t)):
             return self.estimate(t)
-        return add_detail(self.stack, self._flows, self.estimate, self._strength, t)
+        if not self.model.skipped:
+            return add_detail(self.stack, self._flows, self.estimate, self._strength, t)
+
+        def estimate(seat: float) -> Image:
+            return self.estimate(self.whole.t_at(self.stack.z_at(seat)))
+
+        return add_detail(self.stack, self._flows, estimate, self._strength, self._seat(t))
+
+    def _seat(self, t: float) -> float:
+        """Return where slice coordinate t lies among the measured slices."""
+        # by way of the position, because skipped slices leave gaps that are not even
+        return self.stack.t_at(self.whole.z_at(t)) if self.model.skipped else t
 
     def stored(self, t: float) -> Voxels:
         """Return the slice at t in stored values: (height, width, channels), the volume's dtype.
 
         A measured slice is copied unless the options ask for the Gaussians' estimate.
         """
-        if is_measured(t) and self.model.has_source and not self.config.denoise:
-            measured: Voxels = self.stack.planes[round(t)]
+        if is_measured(self.model, t) and self.model.has_source and not self.config.denoise:
+            measured: Voxels = self.whole.planes[round(t)]
             return measured
         stored: Voxels = self.model.window.to_stored(self.image(t), self.stack.planes.dtype)
         return stored
 
-    def bound(self, t: float) -> Plane:
-        """Return the bound that nine in ten errors at t stay within: (height, width), in stored values times slope.
+    def bound(self, t: float) -> Image:
+        """Return the bound that nine in ten errors at t stay within: (height, width, channels), stored times slope.
 
         Zero at measured slices, which are copied.
 
@@ -94,11 +115,12 @@ class SliceRenderer:
             If the model knows no bound: too few slices, or no measured voxels.
         """
         model, bound = self.model, check_bounds(self.model)
-        if is_measured(t):
-            return np.zeros((self.stack.height, self.stack.width), np.float32)
-        scale = np.float32((model.window.high - model.window.low) * abs(model.volume.slope))
+        if is_measured(model, t):
+            return np.zeros(self.stack.planes.shape[1:], np.float32)
+        scale = (model.window.width * np.abs(channel_slopes(model.volume))).astype(np.float32)
         weights = BlendWeights(np.array(model.detail.blend, np.float32))
-        return scale * bound_error(self._flows, weights, bound, self.image(t), t)
+        limit: Image = scale * bound_error(self._flows, weights, bound, self.image(t), self._seat(t))
+        return limit
 
     def check_coordinate(self, t: float) -> None:
         """Refuse a coordinate outside the stack.
@@ -108,7 +130,7 @@ class SliceRenderer:
         ValueError
             If t is not between the first and the last slice.
         """
-        last = len(self.stack) - 1
+        last = len(self.whole) - 1
         if not -ON_SLICE <= t <= last + ON_SLICE:
             msg = f"t must lie between the first and the last slice (0 to {last}), got {t:g}; choose t in that range"
             raise ValueError(msg)
@@ -123,7 +145,7 @@ def check_bounds(model: FittedModel) -> ErrorBound:
         If that is nothing: it was fitted to too few slices, or saved without them.
     """
     if model.error_bound is None or not model.has_source:
-        slices = model.volume.shape3d[model.axis]
+        slices = model.volume.shape3d[model.axis] - len(model.skipped)
         got = f"{slices} slices" if model.has_source else "a model saved without its slices"
         msg = f"uncertainty needs a model with at least 3 measured slices, got {got}; fit more, with their source"
         raise ValueError(msg)
@@ -202,11 +224,7 @@ def render_volume(
     config = settle_options(config, options)
     sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
 
-    def render(t: float) -> Voxels:
-        plane = renderer.stored(t)
-        return plane if model.volume.voxels.ndim == 4 else plane[..., 0]
-
-    return _assemble(model, sampling, render, model.volume.voxels.dtype, report)
+    return _assemble(model, sampling, renderer.stored, model.volume.voxels.dtype, report)
 
 
 def render_uncertainty(
@@ -229,7 +247,7 @@ def render_uncertainty(
     Returns
     -------
     Volume
-        Float32 in measured values (stored times slope), without a channel axis.
+        Float32 in measured values (stored times slope), a bound for each channel where the input has channels.
 
     Raises
     ------
@@ -239,7 +257,8 @@ def render_uncertainty(
     config = settle_options(config, options)
     sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
     bounds = _assemble(model, sampling, renderer.bound, np.dtype(np.float32), report)
-    return replace(bounds, slope=1.0, intercept=0.0)
+    measured = tuple(replace(member, dtype="float32", slope=1.0, intercept=0.0) for member in bounds.members)
+    return replace(bounds, slope=1.0, intercept=0.0, members=measured)
 
 
 def _assemble(
@@ -254,6 +273,7 @@ def _assemble(
     planes = None
     for i, t in enumerate(sampling.coordinates):
         plane = render(float(t))
+        plane = plane if model.volume.voxels.ndim == 4 else plane[..., 0]
         if planes is None:
             planes = np.empty((count, *plane.shape), dtype)
         planes[i] = plane

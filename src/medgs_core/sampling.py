@@ -17,9 +17,9 @@ ON_SLICE = 1e-6
 """Slice coordinates this close to a measured slice are that slice."""
 
 
-def is_measured(t: float) -> bool:
-    """Return whether slice coordinate t is that of a measured slice."""
-    return abs(t - round(t)) < ON_SLICE
+def is_measured(model: FittedModel, t: float) -> bool:
+    """Return whether slice coordinate t is that of a measured slice, which a skipped one is not."""
+    return bool(abs(t - round(t)) < ON_SLICE) and round(t) not in model.skipped
 
 
 @dataclass(frozen=True)

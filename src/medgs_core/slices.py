@@ -80,7 +80,9 @@ class SliceStack:
         return float(np.interp(z, self.positions, np.arange(len(self))))
 
 
-def stack_slices(volume: Volume, axis: int, window: IntensityWindow | None = None) -> SliceStack:
+def stack_slices(
+    volume: Volume, axis: int, window: IntensityWindow | None = None, skipped: tuple[int, ...] = ()
+) -> SliceStack:
     """Return the slices of a volume along one of its axes, as views.
 
     Parameters
@@ -91,6 +93,8 @@ def stack_slices(volume: Volume, axis: int, window: IntensityWindow | None = Non
         Slice axis, 0, 1 or 2, in the file's order.
     window : IntensityWindow, optional
         Maps stored values to unit intensities; the robust window of the volume if not given.
+    skipped : tuple of int
+        Bad slices: they are in the stack, but the robust window does not look at them.
 
     Returns
     -------
@@ -100,9 +104,18 @@ def stack_slices(volume: Volume, axis: int, window: IntensityWindow | None = Non
     Raises
     ------
     ValueError
-        If the volume has positions of its own, for another axis.
+        If the volume has positions of its own for another axis, or the window has another number of channels.
     """
     planes = np.moveaxis(volume.voxels, axis, 0)
     if planes.ndim == 3:
         planes = planes[..., np.newaxis]
-    return SliceStack(planes, slice_positions(volume, axis), window or robust_window(volume.voxels))
+    positions = slice_positions(volume, axis)
+    if window is not None and window.width.size not in (1, volume.channels):
+        msg = (
+            f"a window must have one range, or one for each of the {volume.channels} channels, got "
+            f"{window.width.size}; give as many"
+        )
+        raise ValueError(msg)
+    if window is None:
+        window = robust_window(np.delete(volume.voxels, list(skipped), axis) if skipped else volume.voxels)
+    return SliceStack(planes, positions, window)

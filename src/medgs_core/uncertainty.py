@@ -24,7 +24,8 @@ BINS = 12
 """Steps of the expected deviation with a bound of their own; the deviations within one differ little."""
 
 PIXELS_PER_SLICE = 20_000
-"""Of a predicted slice at most so many pixels teach, evenly spread: more cost memory and change nothing."""
+"""Of a predicted slice at most so many pixels teach, evenly spread, each channel counted: more cost memory and change
+nothing."""
 
 LEAST_VARIANCE = 1e-6
 """In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
@@ -32,26 +33,32 @@ LEAST_VARIANCE = 1e-6
 CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
 """What the variance of the error is a sum of."""
 
-Cues = Float64[np.ndarray, "pixels 5"]
+Cues = Float64[np.ndarray, "pixels channels 5"]
 
 
 def _cues(first: Image, second: Image, linear: Image, added: np.ndarray, ratio: Plane) -> Cues:
-    """Return the square of every cue per pixel, averaged over a few pixels and over channels."""
+    """Return the square of every cue per pixel and channel, averaged over a few pixels.
+
+    The agreement is shared: there is one flow for all channels.
+    """
     import cv2
 
     def smooth(plane: Plane) -> Plane:
         blurred: Plane = cv2.GaussianBlur(plane, (0, 0), AGREEMENT_SIGMA)
         return blurred
 
-    across = smooth(np.abs(first - second).mean(axis=2))
-    along = ratio * (across + np.float32(AGREEMENT_FLOOR))
-    spread = smooth(np.square(added).max(axis=2).mean(axis=2))
-    gray = linear.mean(axis=2)
-    gradient = np.gradient(gray) if min(gray.shape) > 1 else [np.zeros_like(gray)]
-    steepness = smooth(sum(np.square(part) for part in gradient))
-    floor = np.full(gray.size, LEAST_VARIANCE)
-    squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
-    return np.stack([*squares, floor], axis=1)
+    channels = []
+    for c in range(linear.shape[2]):
+        across = smooth(np.abs(first[..., c] - second[..., c]))
+        along = ratio * (across + np.float32(AGREEMENT_FLOOR))
+        spread = smooth(np.square(added[..., c]).max(axis=2))
+        gray = linear[..., c]
+        gradient = np.gradient(gray) if min(gray.shape) > 1 else [np.zeros_like(gray)]
+        steepness = smooth(sum(np.square(part) for part in gradient))
+        floor = np.full(gray.size, LEAST_VARIANCE)
+        squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
+        channels.append(np.stack([*squares, floor], axis=1))
+    return np.stack(channels, axis=1)
 
 
 def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
@@ -59,7 +66,7 @@ def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
 
     The variance of the error is a sum of the cues with weights that are not negative, found by least squares on
     relative errors. The bound is the deviation times a factor that depends on the deviation, so that in each of `BINS`
-    steps of it a share `RATE` of the errors lies within.
+    steps of it a share `RATE` of the errors lies within. Channels, in unit intensities, teach together.
 
     Parameters
     ----------
@@ -74,10 +81,11 @@ def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
     cues, errors = [], []
     for k in triplet_slices(len(stack)):
         linear, added, ratio = predict_without(flows, k)
-        error = np.abs(np.clip(mix(linear, added, ratio, weights), 0.0, 1.0) - stack.image(k)).mean(axis=2)
+        error = np.abs(np.clip(mix(linear, added, ratio, weights), 0.0, 1.0) - stack.image(k))
         every = -(-error.size // PIXELS_PER_SLICE)
-        cues.append(_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every])
-        errors.append(error.ravel()[::every].astype(np.float64))
+        taught = _cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every]
+        cues.append(taught.reshape(-1, len(CUES)))
+        errors.append(error.reshape(-1, stack.channels)[::every].ravel().astype(np.float64))
     if not cues:
         return None
     seen, missed = np.concatenate(cues), np.concatenate(errors)
@@ -100,8 +108,8 @@ def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
     )
 
 
-def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered: Image, t: float) -> Plane:
-    """Return the bound of the error of a rendered slice: (height, width), in unit intensities.
+def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered: Image, t: float) -> Image:
+    """Return the bound of the error of a rendered slice: (height, width, channels), in unit intensities.
 
     What was learned holds for the blend and vanishes towards measured slices as 4 alpha (1 - alpha), alpha the fraction
     of the gap; what the rendered slice differs from the blend by is added.
@@ -125,8 +133,8 @@ def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered
     squares = _cues(stack.image(k), stack.image(k + 1), linear, added, ratio)
     deviation = np.sqrt(squares @ np.array(bound.cues) + LEAST_VARIANCE)
     factors = np.array(bound.bounds) / np.array(bound.deviations)
-    limit = (deviation * np.interp(deviation, bound.deviations, factors)).reshape(stack.height, stack.width)
+    limit = (deviation * np.interp(deviation, bound.deviations, factors)).reshape(rendered.shape)
     inside = np.clip(rendered, 0.0, 1.0)
-    differs = np.abs(inside - np.clip(mix(linear, added, ratio, weights), 0.0, 1.0)).mean(axis=2)
-    result: Plane = (limit * 4.0 * alpha * (1.0 - alpha) + differs).astype(np.float32)
+    differs = np.abs(inside - np.clip(mix(linear, added, ratio, weights), 0.0, 1.0))
+    result: Image = (limit * 4.0 * alpha * (1.0 - alpha) + differs).astype(np.float32)
     return result

@@ -6,11 +6,11 @@ and the volume that a resampling along one axis gives, with its geometry.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Float64, Shaped
 
 from medgs_core.arrays import Affine, Positions, Voxels
 
@@ -30,6 +30,29 @@ REGULAR_TOLERANCE = 1e-4
 """Positions count as regular if no gap differs from the mean gap by more than this part of it."""
 
 
+Layout = Literal["plain", "channels", "series"]
+"""What the last axis of an image is: there is none, or it counts channels, or the volumes of a series."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the images that a combined volume holds side by side on its channel axis; see `members`.
+
+    Attributes
+    ----------
+    channels : how many of the channels are its own
+    dtype : name of its stored type, which the volume's own may exceed
+    slope, intercept : its measured value is stored * slope + intercept
+    layout : its last axis; plain has one channel
+    """
+
+    channels: int
+    dtype: str
+    slope: float
+    intercept: float
+    layout: Layout
+
+
 @dataclass(frozen=True, eq=False)
 class NiftiOrientation:
     """What a NIfTI header says about the world beyond one affine, kept to be written back.
@@ -39,6 +62,7 @@ class NiftiOrientation:
     sform, qform : (4, 4) voxel index to world, None where the header's code is 0
     sform_code, qform_code : what each world is (1 scanner, 2 aligned, 3 Talairach, 4 MNI), 0 for none
     time_unit : unit of the time axis in nibabel's words
+    time_step : of a series, in that unit
     """
 
     sform: Affine | None
@@ -46,6 +70,7 @@ class NiftiOrientation:
     qform: Affine | None
     qform_code: int
     time_unit: str = "unknown"
+    time_step: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +85,14 @@ class Volume:
     slope, intercept : the measured value is stored * slope + intercept
     positions : increasing positions along the slice axis in `unit`, None where they follow from the affine
     orientation : the two affines of a NIfTI header, None for other origins
+    series : whether the last of four axes counts the volumes of a series, which a file tells from channels
+    members : the images that were combined into this volume, in the order of their channels; empty for others
 
     Raises
     ------
     ValueError
-        If the voxels are not three-dimensional, empty or not finite, or if the geometry is degenerate.
+        If the voxels are not three-dimensional, empty or not finite, the geometry is degenerate, or the members do not
+        share out the channels.
     """
 
     voxels: Voxels
@@ -74,6 +102,8 @@ class Volume:
     intercept: float = 0.0
     positions: Positions | None = None
     orientation: NiftiOrientation | None = None
+    series: bool = False
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse voxels and geometry that nothing later could use."""
@@ -81,6 +111,8 @@ class Volume:
         _check_affine(self.affine)
         if self.positions is not None:
             _check_positions(self.positions, self.voxels.shape[:3])
+        if self.members:
+            _check_members(self.members, self.voxels.shape)
 
     @property
     def shape3d(self) -> tuple[int, int, int]:
@@ -106,43 +138,72 @@ class IntensityWindow:
 
     Attributes
     ----------
-    low, high : stored values that become 0 and 1, low < high
+    low, high : stored values that become 0 and 1, low < high; one number, or one per channel of the last axis
     """
 
-    low: float
-    high: float
+    low: float | tuple[float, ...]
+    high: float | tuple[float, ...]
+
+    @property
+    def width(self) -> Float64[np.ndarray, "..."]:
+        """Stored values from 0 to 1: one number, or one per channel."""
+        return np.asarray(np.subtract(self.high, self.low, dtype=np.float64))
+
+    def of_channels(self, first: int, last: int) -> "IntensityWindow":
+        """Return the window of channels first .. last - 1."""
+        if isinstance(self.low, tuple) and isinstance(self.high, tuple):
+            return IntensityWindow(self.low[first:last], self.high[first:last])
+        return self
 
     def to_unit(self, stored: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         """Return float32 unit intensities of stored values, outside [0, 1] beyond the window.
 
         Types that float32 cannot hold are subtracted in float64, so only the difference is rounded.
         """
-        wide = stored.astype(_working_dtype(stored.dtype))
-        return ((wide - self.low) / (self.high - self.low)).astype(np.float32)
+        working = _working_dtype(stored.dtype)
+        unit = (stored.astype(working) - np.asarray(self.low, working)) / self.width.astype(working)
+        return np.asarray(unit, np.float32)
 
     def to_stored(self, unit: Shaped[np.ndarray, "..."], dtype: np.dtype[Any]) -> Shaped[np.ndarray, "..."]:
         """Return stored values of unit intensities, clipped to the dtype, rounded where it is an integer."""
-        stored = unit.astype(_working_dtype(dtype)) * (self.high - self.low) + self.low
+        working = _working_dtype(dtype)
+        return fit_dtype(unit.astype(working) * self.width.astype(working) + np.asarray(self.low, working), dtype)
+
+
+def fit_dtype(values: Shaped[np.ndarray, "..."], dtype: np.dtype[Any]) -> Shaped[np.ndarray, "..."]:
+    """Return values in another dtype: rounded to the nearest where it is an integer, clipped to what it can hold."""
+    limits: Any = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
+    if values.dtype.kind in "iu":
+        held = np.iinfo(values.dtype)
+        least, most = max(held.min, limits.min), min(held.max, limits.max)
+    else:
+        least, most = float(limits.min), float(limits.max)
+        if most > limits.max:  # 64-bit limits round up in float64, to a value that no longer fits
+            most = float(np.nextafter(most, 0.0))
         if np.issubdtype(dtype, np.integer):
-            integers = np.iinfo(dtype)
-            np.rint(stored, out=stored)
-            least, most = float(integers.min), float(integers.max)
-            if most > integers.max:  # 64-bit limits round up in float64, to a value that no longer fits
-                most = float(np.nextafter(most, 0.0))
-        else:
-            floats = np.finfo(dtype)
-            least, most = float(floats.min), float(floats.max)
-        clipped: Voxels = np.clip(stored, least, most).astype(dtype, copy=False)
-        return clipped
+            values = np.rint(values)
+    clipped: Voxels = np.clip(values, least, most).astype(dtype, copy=False)
+    return clipped
 
 
 def robust_window(voxels: Voxels) -> IntensityWindow:
-    """Return the window between the 0.5 and 99.5 percentiles, of width 1 where they coincide."""
+    """Return the window between the 0.5 and 99.5 percentiles, of width 1 where they coincide.
+
+    One number for voxels (i, j, k), one per channel for voxels (i, j, k, channels): channels are measured apart, and
+    the range of one says nothing about another.
+    """
+    if voxels.ndim < 4:
+        return IntensityWindow(*_robust_range(voxels))
+    low, high = zip(*(_robust_range(voxels[..., c]) for c in range(voxels.shape[3])), strict=True)
+    return IntensityWindow(low, high)
+
+
+def _robust_range(voxels: Voxels) -> tuple[float, float]:
     low, high = (float(value) for value in np.percentile(voxels, (LOW_PERCENTILE, HIGH_PERCENTILE)))
     if high <= low:
         # Nearly all voxels are equal: the full range still tells the others apart, if there are others.
         low, high = float(voxels.min()), float(voxels.max())
-    return IntensityWindow(low, high if high > low else low + 1.0)
+    return low, high if high > low else low + 1.0
 
 
 def resolve_axis(volume: Volume, axis: str) -> int:
@@ -231,13 +292,15 @@ def stack_affine(spacing_zyx: tuple[float, float, float]) -> Affine:
 
 
 def content_hash(volume: Volume) -> str:
-    """Return the SHA-256 of voxels and geometry in hexadecimal, equal on every machine."""
+    """Return the SHA-256 of voxels, geometry and members in hexadecimal, equal on every machine."""
     little_endian = volume.voxels.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{little_endian.str} {volume.voxels.shape}".encode())
     for plane in volume.voxels:  # plane by plane: a copy of the whole volume would double the memory
         digest.update(np.ascontiguousarray(plane, dtype=little_endian).data)
     for numbers in _geometry(volume):
         digest.update(np.ascontiguousarray(numbers, dtype="<f8").data)
+    for member in volume.members:
+        digest.update(repr(astuple(member)).encode())
     return digest.hexdigest()
 
 
@@ -321,4 +384,14 @@ def _check_positions(positions: Positions, shape3d: tuple[int, ...]) -> None:
         raise ValueError(
             f"Slice positions must increase, got {positions[place]} and then {positions[place + 1]}; "
             "sort the slices and leave out repeated ones."
+        )
+
+
+def _check_members(members: tuple[Member, ...], shape: tuple[int, ...]) -> None:
+    shares = [member.channels for member in members]
+    plain = [member.channels for member in members if member.layout == "plain"]
+    if len(shape) != 4 or min(shares) < 1 or sum(shares) != shape[3] or any(share != 1 for share in plain):
+        raise ValueError(
+            f"The members of a volume must share out its channels, got {shares} for voxels of shape {shape}; "
+            "combine the volumes again."
         )

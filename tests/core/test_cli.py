@@ -127,6 +127,26 @@ class TestFit:
         assert fit(tmp_path / "s.nii", tmp_path / "a.medgs", "--quiet", "--volume", "1") == 0
         np.testing.assert_array_equal(load_model(tmp_path / "a.medgs").volume.voxels, series[..., 1])
 
+    def test_all_volumes_of_a_series_are_fitted_at_once_and_written_as_a_series(self, tmp_path):
+        series = np.random.default_rng(0).integers(0, 99, (14, 15, 5, 3)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(series, np.diag([1.0, 1.0, 4.0, 1.0])), tmp_path / "s.nii")
+        assert fit(tmp_path / "s.nii", tmp_path / "a.medgs", "--quiet", "--volume", "all") == 0
+        command = ["render", tmp_path / "a.medgs", "-o", tmp_path / "b.nii", "--factor", "2", "--quiet"]
+        assert medgs(*command, "--uncertainty", tmp_path / "c.nii") == 0
+        fine = nibabel.load(tmp_path / "b.nii")
+        assert fine.shape == nibabel.load(tmp_path / "c.nii").shape == (14, 15, 9, 3)
+        np.testing.assert_array_equal(fine.dataobj[:, :, ::2], series)
+
+    def test_colors_come_back_as_colors(self, tmp_path):
+        rgb = np.random.default_rng(0).integers(0, 255, (14, 15, 5, 3)).astype(np.uint8)
+        stored = rgb.view(np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))[..., 0]
+        nibabel.save(nibabel.Nifti1Image(stored, np.diag([1.0, 1.0, 4.0, 1.0])), tmp_path / "s.nii")
+        assert fit(tmp_path / "s.nii", tmp_path / "a.medgs", "--quiet") == 0
+        assert medgs("render", tmp_path / "a.medgs", "-o", tmp_path / "b.nii", "--factor", "2", "--quiet") == 0
+        fine = nibabel.load(tmp_path / "b.nii")
+        assert fine.get_data_dtype().names == ("R", "G", "B")
+        np.testing.assert_array_equal(np.asarray(fine.dataobj)[:, :, ::2], stored)
+
     def test_voxel_size_of_a_tiff_is_taken_from_the_command_line(self, tmp_path):
         tiff = write_scan(tmp_path, name="scan.tif")
         assert fit(tiff, tmp_path / "a.medgs", "--quiet", "--voxel-size", "5,0.5,0.25") == 0
@@ -433,7 +453,7 @@ class TestParser:
             for name, field in one.model_fields.items():
                 assert f"--{name.replace('_', '-')}" in said
                 assert " ".join(field.description.split()) in said, name
-                if field.default not in (None, False):
+                if field.default not in (None, False, ()):
                     assert f"default: {field.default})" in said, name
 
     def test_settings_not_given_keep_their_defaults(self):

@@ -289,6 +289,7 @@ BAD_OPTIONS = [
     (("--device", "tpu"), r"--device should be 'auto', 'cpu' or 'cuda', got 'tpu'; "),
     (("--drift-degree", "4"), r"--drift-degree should be at most 3, got '4'; "),
     (("--volume", "-1"), r"--volume should be at least 0, got '-1'; "),
+    (("--volume", "every"), r"--volume should be a valid integer, got 'every'; "),
     (("--volume", "3"), r"must be from 0 to 0, got 3 for '.*'; choose"),
     (("--voxel-size", "1,2"), r"--voxel-size should be longer, got \('1', '2'\); "),
     (("--voxel-size", "1,1,1"), r"for TIFF files only, got \(1\.0, 1\.0, 1\.0\) .*; correct"),

@@ -139,6 +139,20 @@ def test_what_lies_outside_the_window_is_carried_where_most_of_it_is_outside(tru
     assert beyond == pytest.approx(both, abs=FLOAT32)
 
 
+@pytest.mark.parametrize(("trust", "smoothing"), STRENGTHS)
+def test_each_channel_leaves_its_own_window_as_it_would_alone(trust, smoothing):
+    images = random_images(5, 11, 13, 2) * np.array([1.0, 1000.0], np.float32)  # too small for flow, which is shared
+    windows = IntensityWindow((0.2, 350.0), (0.7, 600.0))
+    stack = SliceStack(images, UNEVEN[:5], windows)
+    estimate, strength = noisy_estimate(stack), strength_of(LINEAR, trust, smoothing)
+    found = add_detail(stack, Flows(stack, 1), estimate, strength, 1.25)
+    for c in range(2):
+        alone = SliceStack(images[..., c : c + 1], UNEVEN[:5], windows.of_channels(c, c + 1))
+        expected = add_detail(alone, Flows(alone, 1), lambda t, c=c: estimate(t)[..., c : c + 1], strength, 1.25)
+        assert found[..., c : c + 1] == pytest.approx(expected, abs=FLOAT32)
+    assert found.max() > 1.1
+
+
 def test_metal_does_not_shine_on_its_surroundings():
     images = np.full((4, 24, 26, 1), 0.4, np.float32)
     images[:, 8:14, 8:14] = 1e6

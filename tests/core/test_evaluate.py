@@ -97,6 +97,18 @@ def test_slices_are_predicted_at_their_own_position_on_uneven_stacks(method):
     assert result.methods[method].ssim == pytest.approx(ssim, abs=ALMOST)
 
 
+def test_each_channel_is_scored_in_its_own_range():
+    dark, bright = scan(noisy_voxels()), scan(noisy_voxels()[:, ::-1] * 16)
+    both = evaluate_volume(scan(np.stack([dark.voxels, bright.voxels], -1)), settings(steps=1))
+    apart = [
+        protocol(volume, classical(volume, 3.0 * np.arange(9), both.kept, both.held_out, "linear"))
+        for volume in (dark, bright)
+    ]
+    psnr, ssim = np.mean(apart, axis=0)
+    assert both.methods["linear"].psnr == pytest.approx(psnr, abs=ALMOST)
+    assert both.methods["linear"].ssim == pytest.approx(ssim, abs=ALMOST)
+
+
 def test_the_models_scores_are_of_a_fit_to_the_kept_slices_alone(evaluated):
     volume, result = evaluated
     thinned = Volume(volume.voxels[::2].copy(), stack_affine((6.0, 1.0, 1.0)))

@@ -147,6 +147,15 @@ class TestAnyVolume:
         voxels = np.random.default_rng(0).integers(0, 255, (9, 14, 15, channels)).astype(np.uint8)
         assert assert_usable(scan(voxels)).model.gaussians.intensity.shape[1] == channels
 
+    def test_a_dark_channel_counts_as_much_as_a_bright_one(self):
+        channels = moving_voxels().astype(np.float64), moving_voxels()[:, ::-1].astype(np.float64)
+        even = fit_model(scan(np.stack(channels, -1)), settings())
+        # a power of two, so that every rounding is the same
+        uneven = fit_model(scan(np.stack([channels[0] / 64.0, channels[1] * 16.0], -1)), settings())
+        for (name, ours), (_, theirs) in zip(even.model.gaussians.named(), uneven.model.gaussians.named(), strict=True):
+            assert torch.equal(ours, theirs), name
+        assert np.allclose(uneven.model.window.width, even.model.window.width * (1 / 64, 16), rtol=1e-12)
+
     @pytest.mark.parametrize("dtype", ["int8", "int32", "uint64", "float16", "float64", ">i2"])
     def test_measured_slices_come_back_in_any_type_with_slope_and_intercept(self, dtype):
         generator = np.random.default_rng(0)

@@ -110,6 +110,47 @@ class TestReading:
             6,
         )
 
+    @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+    def test_all_volumes_of_a_series_are_channels_and_are_written_as_a_series(self, tmp_path, ending):
+        series = random_voxels("int16", (5, 6, 7, 3))
+        source = save(tmp_path / "a.nii", series, set_xyzt_units=("mm", "sec"), set_zooms=((1.0, 1.0, 1.0, 2.5),))
+        volume = read_volume(source, volume="all")
+        np.testing.assert_array_equal(volume.voxels, series)
+        assert (volume.series, volume.channels) == (True, 3)
+        write_volume(volume, tmp_path / f"b{ending}")
+        written = nibabel.load(tmp_path / f"b{ending}")
+        assert written.shape == (5, 6, 7, 3)
+        assert written.header.get_zooms() == (1.0, 1.0, 1.0, 2.5)
+        assert written.header.get_xyzt_units() == ("mm", "sec")
+        np.testing.assert_array_equal(written.dataobj, series)
+
+    @pytest.mark.parametrize("shape", [(5, 6, 7), (5, 6, 7, 1), (5, 6, 7, 1, 2)])
+    def test_all_volumes_of_one_are_that_one(self, tmp_path, shape):
+        path = save(tmp_path / "a.nii", random_voxels("u1", shape))
+        every, one = read_volume(path, volume="all"), read_volume(path)
+        np.testing.assert_array_equal(every.voxels, one.voxels)
+        assert not every.series
+
+    def test_all_volumes_with_channels_are_refused(self, tmp_path):
+        path = save(tmp_path / "a.nii", random_voxels("u1", (5, 6, 7, 3, 2)))
+        with pytest.raises(
+            ValueError, match=r"only if they have none, got 2 channels in '.*a\.nii'; choose one volume"
+        ):
+            read_volume(path, volume="all")
+
+    def test_other_words_for_a_choice_are_refused(self, tmp_path):
+        path = save(tmp_path / "a.nii", random_voxels("u1"))
+        with pytest.raises(ValueError, match=r"must be a number or 'all', got 'every'; correct it"):
+            read_volume(path, volume="every")
+
+    def test_a_step_of_time_that_is_none_is_not_kept(self, tmp_path):
+        path = save(tmp_path / "a.nii", random_voxels("u1", (5, 6, 7, 3)))
+        with path.open("r+b") as file:
+            file.seek(76 + 4 * 4)  # pixdim[4]
+            file.write(np.float32(-2.0).tobytes())
+        write_volume(read_volume(path, volume="all"), tmp_path / "b.nii")
+        assert nibabel.load(tmp_path / "b.nii").header.get_zooms()[3] == 1.0
+
     def test_fifth_dimension_is_channels(self, tmp_path):
         voxels = random_voxels("float32", (4, 5, 6, 1, 2))
         volume = read_volume(save(tmp_path / "vector.nii", voxels))

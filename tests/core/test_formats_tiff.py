@@ -88,6 +88,22 @@ class TestReading:
         tifffile.imwrite(tmp_path / "a.tif", mask)
         np.testing.assert_array_equal(read_volume(tmp_path / "a.tif").voxels, mask.astype(np.uint8))
 
+    @pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
+    def test_all_volumes_of_a_series_are_channels_and_are_written_as_a_series(self, tmp_path, ending):
+        series = random_voxels("uint16", (3, 5, 8, 10))
+        volume = read_volume(save_ome(tmp_path / "a.ome.tif", series, "TZYX"), volume="all", voxel_size=(2.0, 1.0, 1.0))
+        np.testing.assert_array_equal(volume.voxels, np.moveaxis(series, 0, -1))
+        assert volume.series
+        write_volume(volume, tmp_path / f"b{ending}")
+        with tifffile.TiffFile(tmp_path / f"b{ending}") as written:
+            assert written.series[0].axes == "TZYX"
+            np.testing.assert_array_equal(written.asarray(), series)
+
+    def test_all_volumes_with_channels_are_refused(self, tmp_path):
+        path = save_ome(tmp_path / "a.ome.tif", random_voxels("uint16", (3, 5, 2, 8, 10)), "TZCYX")
+        with pytest.raises(ValueError, match=r"only if they have none, got 2 channels in '.*'; choose one volume"):
+            read_volume(path, volume="all", voxel_size=(2.0, 1.0, 1.0))
+
     def test_channels_move_last(self, tmp_path):
         voxels = random_voxels(shape=(5, 2, 8, 10))
         volume = read_volume(save_imagej(tmp_path / "a.tif", voxels, "ZCYX"))

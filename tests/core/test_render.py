@@ -151,9 +151,9 @@ class TestSlices:
 
     def test_a_slice_is_measured_within_a_millionth(self, model):
         for t in (4 - 5e-7, 4 + 5e-7):
-            assert is_measured(t)
+            assert is_measured(model, t)
             np.testing.assert_array_equal(render_slice(model, t), model.volume.voxels[4])
-        assert not is_measured(4 + 2e-6)
+        assert not is_measured(model, 4 + 2e-6)
 
     def test_what_is_rendered_is_the_callers_own(self, model):
         before = model.volume.voxels.copy()

@@ -64,6 +64,22 @@ def test_the_window_is_robust_if_none_is_given():
     assert (window.low, window.high) == pytest.approx((5.0, 995.0), abs=1e-9)
 
 
+def test_windows_of_another_number_of_channels_are_refused():
+    window = IntensityWindow((0.0, 1.0), (2.0, 3.0))
+    assert stack_slices(volume_of((4, 5, 6, 2)), 0, window).window == window
+    for shape in ((4, 5, 6), (4, 5, 6, 3)):
+        with pytest.raises(ValueError, match=r"one for each of the [13] channels, got 2; give as many"):
+            stack_slices(volume_of(shape), 0, window)
+
+
+def test_the_robust_window_does_not_look_at_skipped_slices():
+    volume = volume_of((4, 5, 6), np.float64)
+    volume.voxels[2] = 1e20
+    rest = np.delete(volume.voxels, 2, 0)
+    window = stack_slices(volume, 0, skipped=(2,)).window
+    assert (window.low, window.high) == tuple(np.percentile(rest, (0.5, 99.5)))
+
+
 def test_a_constant_volume_has_finite_unit_intensities():
     stack = stack_slices(Volume(np.full((3, 4, 5), 7, np.uint8), np.eye(4)), 0)
     assert np.array_equal(stack.images(), np.zeros((3, 4, 5, 1)))

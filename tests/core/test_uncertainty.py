@@ -81,6 +81,29 @@ def test_bound_is_in_measured_values(model):
     assert (bounds.slope, bounds.intercept) == (1.0, 0.0)
 
 
+def test_each_channel_has_a_bound_in_its_own_range(phantom):
+    thick, affine = phantom.thick.voxels.astype(np.float32), phantom.thick.affine
+    still = np.tile(thick[6], (len(thick), 1, 1))
+    channels = np.stack([thick, 100 * thick, still], axis=-1)
+    model = fit_model(Volume(channels, affine), FitConfig(axis="0", steps=4, gaussians=300, device="cpu")).model
+    bounds = render_uncertainty(model, factor=2).voxels
+    assert bounds.shape == (25, 40, 44, 3)
+    assert not bounds[::2].any()
+    moving, brighter, unmoved = np.moveaxis(bounds[1::2], -1, 0)
+    # the Gaussians of equal channels differ by the rounding of float32 only
+    assert brighter.mean() == pytest.approx(100 * moving.mean(), rel=1e-2)
+    assert unmoved.mean() < 0.6 * moving.mean()
+
+
+def test_one_channel_keeps_its_axis(phantom):
+    one = Volume(phantom.thick.voxels[..., np.newaxis], phantom.thick.affine)
+    with_axis, without = (
+        render_uncertainty(fit_model(volume, FitConfig(axis="0", steps=4, gaussians=300, device="cpu")).model, factor=2)
+        for volume in (one, phantom.thick)
+    )
+    assert np.array_equal(with_axis.voxels[..., 0], without.voxels)
+
+
 def test_bound_survives_the_model_file(model, tmp_path):
     save_model(model, tmp_path / "a.medgs")
     assert load_model(tmp_path / "a.medgs").error_bound == model.error_bound

@@ -7,6 +7,7 @@ from medgs_core.volume import (
     NiftiOrientation,
     Volume,
     content_hash,
+    fit_dtype,
     is_regular,
     resample_axis,
     resolve_axis,
@@ -234,6 +235,47 @@ class TestWindow:
         voxels = np.zeros((10, 10, 10), np.int16)
         voxels[5, 5, 5] = 300
         assert robust_window(voxels) == IntensityWindow(0.0, 300.0)
+
+    def test_each_channel_has_a_window_of_its_own(self):
+        dark = np.arange(1001, dtype=np.float32).reshape(7, 11, 13)
+        voxels = np.stack([dark, 100.0 * dark + 7.0, np.full_like(dark, 3.0)], axis=-1)
+        assert robust_window(voxels) == IntensityWindow((5.0, 507.0, 3.0), (995.0, 99507.0, 4.0))
+        assert robust_window(dark[..., np.newaxis]) == IntensityWindow((5.0,), (995.0,))
+
+    def test_channels_are_scaled_apart_and_come_back(self):
+        window = IntensityWindow((0.0, 1000.0), (10.0, 5000.0))
+        stored = np.array([[5, 3000], [20, 0]], np.int16)
+        np.testing.assert_array_equal(window.to_unit(stored), np.array([[0.5, 0.5], [2.0, -0.25]], np.float32))
+        np.testing.assert_array_equal(window.to_stored(window.to_unit(stored), stored.dtype), stored)
+        assert window.width.tolist() == [10.0, 4000.0]
+        assert window.of_channels(1, 2) == IntensityWindow((1000.0,), (5000.0,))
+
+    def test_one_number_counts_for_all_channels(self):
+        one, many = IntensityWindow(-3.1, 877.7), IntensityWindow((-3.1,) * 3, (877.7,) * 3)
+        stored = np.random.default_rng(0).integers(-100, 1000, (50, 3)).astype(np.int16)
+        np.testing.assert_array_equal(one.to_unit(stored), many.to_unit(stored))
+        unit = one.to_unit(stored)
+        for dtype in ("int16", "float32", "float64"):
+            np.testing.assert_array_equal(one.to_stored(unit, np.dtype(dtype)), many.to_stored(unit, np.dtype(dtype)))
+        assert one.of_channels(1, 2) == one
+
+
+class TestFitDtype:
+    @pytest.mark.parametrize(
+        ("values", "dtype", "expected"),
+        [
+            (np.array([-3, 0, 255, 700], np.int16), "uint8", [0, 0, 255, 255]),
+            (np.array([-3, 9], np.int16), "int64", [-3, 9]),
+            (np.array([0, 2**64 - 1], np.uint64), "int64", [0, 2**63 - 1]),
+            (np.array([-0.6, 2.5, 1e9], np.float32), "uint8", [0, 2, 255]),
+            (np.array([-1e30, 0.1]), "float16", [-65504.0, np.float16(0.1)]),
+        ],
+        ids=str,
+    )
+    def test_values_are_rounded_and_clipped_to_what_the_type_holds(self, values, dtype, expected):
+        found = fit_dtype(values, np.dtype(dtype))
+        assert found.dtype == dtype
+        assert found.tolist() == expected
 
 
 class TestHash:

@@ -17,7 +17,7 @@ from medgs_core.cli._evaluate import print_evaluation
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._fit import print_plan
 from medgs_core.cli._inputs import add_quiet
-from medgs_core.cli._render import NOTE_ENDING, render_to_file
+from medgs_core.cli._render import NOTE_ENDING, render_to_files
 from medgs_core.cli._screen import OURS, FitBar
 from medgs_core.config import FitConfig, RenderConfig
 from medgs_core.volume import IntensityWindow, Volume, robust_window
@@ -94,7 +94,7 @@ def run_demo(folder: Path, config: FitConfig, *, quiet: bool) -> None:
     with FitBar(quiet) as whole:
         model = fit_model(volume, config, progress=whole).model
     save_model(model, model_path)
-    fine, _ = render_to_file(model, RenderConfig(factor=FACTOR), fine_path, quiet=quiet)
+    (fine,), _ = render_to_files(model, RenderConfig(factor=FACTOR), [fine_path], quiet=quiet)
     assert bar.state is not None
     assert bar.state.snapshot is not None
     save_picture(_picture(volume, fine, bar.state.snapshot(), evaluation), picture_path)

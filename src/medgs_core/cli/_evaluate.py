@@ -1,10 +1,12 @@
 """`medgs evaluate`: how well each method predicts slices of a volume that it has not seen."""
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from medgs_core.cli._exit_codes import SUCCESS
-from medgs_core.cli._inputs import add_input, add_json, add_quiet, read_input
+from medgs_core.cli._inputs import add_input, add_json, add_quiet, add_with, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import REFERENCE, FitBar, gain, print_table, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
@@ -12,10 +14,13 @@ from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
 if TYPE_CHECKING:
     import medgs_core.evaluate
 
+    Scores = Mapping[str, medgs_core.evaluate.MethodScore]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `medgs evaluate` takes."""
     add_input(parser)
+    add_with(parser, "IN2", "further images on the grid of IN, to share one model; each is scored; read as IN is")
     add_settings(parser, EvaluateConfig, FitConfig, ReadConfig)
     add_json(parser)
     add_quiet(parser)
@@ -25,44 +30,62 @@ def run(args: argparse.Namespace) -> int:
     """Hide, fit, predict, compare."""
     config = chosen_settings(args, FitConfig)
     stride = chosen_settings(args, EvaluateConfig).stride
-    volume = read_input(args.input, chosen_settings(args, ReadConfig))
+    volume = read_input(args.input, chosen_settings(args, ReadConfig), args.others)
 
     from medgs_core.evaluate import evaluate_volume
     from medgs_core.rasterize import choose_device
 
     choose_device(config.device)
+    files = [args.input, *args.others] if args.others else []
     with FitBar(args.quiet) as bar:
         evaluation = evaluate_volume(volume, config, stride=stride, progress=bar)
     if args.json:
-        print(strict_json(describe_evaluation(evaluation, stride)))
+        print(strict_json(describe_evaluation(evaluation, stride, files)))
     else:
-        print_evaluation(evaluation, stride)
+        print_evaluation(evaluation, stride, files)
     return SUCCESS
 
 
-def describe_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int) -> dict[str, object]:
-    """Return an evaluation as JSON types."""
-    return {
+def describe_evaluation(
+    evaluation: "medgs_core.evaluate.Evaluation", stride: int, files: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return an evaluation as JSON types; the files are those of the combined images."""
+    images = zip(files, evaluation.members, strict=True)
+    facts = {
         "axis": evaluation.axis,
         "stride": stride,
         "kept": list(evaluation.kept),
         "held_out": list(evaluation.held_out),
-        "methods": {
-            name: {"psnr": score.psnr, "ssim": score.ssim, "seconds": score.seconds}
-            for name, score in evaluation.methods.items()
-        },
+        "methods": _described(evaluation.methods),
     }
+    if evaluation.members:
+        facts["images"] = [{"file": file, "methods": _described(methods)} for file, methods in images]
+    return facts
 
 
-def print_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int) -> None:
-    """Print the methods side by side."""
+def _described(methods: "Scores") -> dict[str, dict[str, float]]:
+    return {name: asdict(score) for name, score in methods.items()}
+
+
+def print_evaluation(evaluation: "medgs_core.evaluate.Evaluation", stride: int, files: Sequence[str] = ()) -> None:
+    """Print the methods side by side, image by image where several were combined."""
     print(
         f"slices along axis {evaluation.axis}, every {stride}. kept ({len(evaluation.kept)}); means over the "
         f"{len(evaluation.held_out)} held-out slices between"
     )
-    reference = evaluation.methods[REFERENCE].psnr
+    if not evaluation.members:
+        _print_scores(evaluation.methods)
+    else:
+        print(f"{len(evaluation.members)} images fitted together; seconds are for all of them")
+    for file, methods in zip(files, evaluation.members, strict=True):
+        print(file)
+        _print_scores(methods)
+
+
+def _print_scores(methods: "Scores") -> None:
+    reference = methods[REFERENCE].psnr
     rows = [
         (name, f"{score.psnr:.2f}", gain(score.psnr, reference), f"{score.ssim:.4f}", f"{score.seconds:.1f}")
-        for name, score in evaluation.methods.items()
+        for name, score in methods.items()
     ]
     print_table(("method", "PSNR (dB)", f"over {REFERENCE}", "SSIM", "seconds"), rows)

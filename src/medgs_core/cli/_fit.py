@@ -3,14 +3,15 @@
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medgs_core.cli._exit_codes import INTERRUPTED, SUCCESS
-from medgs_core.cli._inputs import add_input, add_quiet, read_input
+from medgs_core.cli._inputs import add_input, add_quiet, add_with, read_input
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import OURS, REFERENCE, FitBar, gain, print_table
+from medgs_core.cli._screen import OURS, REFERENCE, FitBar, gain, list_images, print_table
 from medgs_core.config import FitConfig, ReadConfig
 from medgs_core.volume import Volume
 
@@ -24,6 +25,7 @@ STATE_ENDING = ".state"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `medgs fit` takes."""
     add_input(parser)
+    add_with(parser, "IN2", "further images on the grid of IN, to share one model; read as IN is")
     parser.add_argument("-o", "--output", metavar="MODEL.medgs", required=True, help="model to write")
     add_settings(parser, FitConfig, ReadConfig)
     parser.add_argument(
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--resume needs the state of an interrupted fit, got none at '{state}'; fit without --resume."
         )
-    volume = read_input(args.input, chosen_settings(args, ReadConfig))
+    volume = read_input(args.input, chosen_settings(args, ReadConfig), args.others)
     check_voxel_type(volume.voxels)
     return _fit(volume, config, args, state)
 
@@ -87,14 +89,16 @@ def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Pat
 
 def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan") -> None:
     """Print what a fit is about to do, and why the slices are taken along this axis."""
-    shape = " x ".join(str(n) for n in volume.voxels.shape)
+    shape = " x ".join(str(n) for n in (volume.shape3d if volume.members else volume.voxels.shape))
+    types = list_images(asdict(member) for member in volume.members) or volume.voxels.dtype
     spacing = " x ".join(f"{step:.4g}" for step in volume.spacing)
     why = "of largest spacing" if config.axis == "auto" else "as asked"
+    skipped = f"{len(plan.skipped)} skipped, " if plan.skipped else ""
     hidden = f"{len(plan.hidden)} hidden in the first phase" if plan.hidden else "none hidden"
-    print(f"volume  {shape} {volume.voxels.dtype}, {spacing} {volume.unit}")
+    print(f"volume  {shape} {types}, {spacing} {volume.unit}")
     print(
         f"slices  {len(plan.stack)} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
-        f"({why}), {hidden}"
+        f"({why}), {skipped}{hidden}"
     )
     print(
         f"fit     {sum(plan.counts):,} Gaussians, {sum(plan.steps):,} steps, preset {config.preset}, "

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_json, read_input
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import print_facts, strict_json
+from medgs_core.cli._screen import list_images, print_facts, strict_json
 from medgs_core.config import ReadConfig
 from medgs_core.volume import Volume, is_regular, resolve_axis, robust_window, slice_positions
 
@@ -63,37 +65,46 @@ def describe_volume(volume: Volume, axis_wish: str) -> dict[str, Any]:
 
 def _volume_lines(facts: Mapping[str, Any]) -> dict[str, str]:
     low, high = facts["stored_range"]
-    dark, bright = facts["window"]
     spaced = "evenly" if facts["even"] else "unevenly"
     return {
         "volume": f"{_product(facts['shape'])} {facts['dtype']}, {facts['channels']} channel(s)",
         "spacing": f"{_product(facts['spacing'])} {facts['unit']}",
         "slices": f"{facts['slices']} along axis {facts['axis']}, {spaced} spaced",
-        "stored values": f"{low:g} to {high:g}, window {dark:g} to {bright:g}",
+        "stored values": f"{low:g} to {high:g}, window {_window(*facts['window'])}",
         "measured value": f"stored x {facts['slope']:g} + {facts['intercept']:g}",
     }
+
+
+def _window(low: Any, high: Any) -> str:
+    """Return the window in words, channel by channel where there are several."""
+    levels = zip(np.atleast_1d(low), np.atleast_1d(high), strict=True)
+    return ", ".join(f"{dark:g} to {bright:g}" for dark, bright in levels)
 
 
 def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
     gaussians, voxels, geometry = header["gaussians"], header["voxels"], header["geometry"]
     scores = ", ".join(f"{name} {score:.2f}" for name, score in header["scores"].items())
     provenance = header["provenance"]
+    images = list_images(geometry["members"])
+    shown = f"{_product(voxels['shape'][:3])} {images}" if images else f"{_product(voxels['shape'])} {voxels['dtype']}"
     columns = zip(*(row[:3] for row in geometry["affine"][:3]), strict=True)
     spacing = [sum(entry**2 for entry in column) ** 0.5 for column in columns]
     lines = {
         "model": f"{gaussians['count']:,} Gaussians, {gaussians['channels']} channel(s), drift of degree "
         f"{gaussians['degree']}, rule {header['compositing']}",
-        "volume": f"{_product(voxels['shape'])} {voxels['dtype']}, slices along axis {header['axis']}",
+        "volume": f"{shown}, slices along axis {header['axis']}",
         "spacing": f"{_product(spacing)} {geometry['unit']}",
         "measured voxels": "in the file" if header["has_source"] else "left out",
         "scores": f"{scores} (mean PSNR in dB)" if scores else "none",
         "hash": header["sha256"],
     }
+    if header["skipped"]:
+        lines["skipped slices"] = ", ".join(str(k) for k in header["skipped"])
     if "steps_done" in provenance:
         lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}"
     settings = provenance.get("settings", {})
     if settings:
-        lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+        lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, []))
     return lines
 
 

@@ -1,6 +1,7 @@
 """The volume that a command line names: a path and how to read it come in, a `Volume` goes out."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from medgs_core.config import ReadConfig
@@ -11,18 +12,24 @@ LONGEST_SHOWN = 40
 """Characters of a wrong line in the sentence about it: it may be a binary file."""
 
 
-def read_input(path: str, config: ReadConfig) -> Volume:
-    """Return the volume at a path, with the positions of its slices where a file gives them.
+def read_input(path: str, config: ReadConfig, others: Sequence[str] = ()) -> Volume:
+    """Return the volume at a path, with those at others combined into one, at slice positions where a file has them.
 
     Raises
     ------
     ValueError
-        If one of the two files cannot be read as such.
+        If one of the files cannot be read as such, or the volumes are not on one grid.
     """
     from medgs_core.formats import read_volume
+    from medgs_core.members import combine_volumes
 
     positions = None if config.slice_positions is None else read_positions(config.slice_positions)
-    return read_volume(path, volume=config.volume, voxel_size=config.voxel_size, positions=positions)
+    return combine_volumes(
+        *(
+            read_volume(one, volume=config.volume, voxel_size=config.voxel_size, positions=positions)
+            for one in (path, *others)
+        )
+    )
 
 
 def read_positions(path: str) -> list[float]:
@@ -58,6 +65,11 @@ def read_positions(path: str) -> list[float]:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the argument for the volume to read."""
     parser.add_argument("input", metavar="IN", help="volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff")
+
+
+def add_with(parser: argparse.ArgumentParser, metavar: str, purpose: str) -> None:
+    """Add the option for the files of further images."""
+    parser.add_argument("--with", dest="others", metavar=metavar, nargs="+", action="extend", default=[], help=purpose)
 
 
 def add_quiet(parser: argparse.ArgumentParser, *silenced: str) -> None:

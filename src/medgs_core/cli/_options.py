@@ -15,7 +15,13 @@ from medgs_core.config import Settings
 
 Chosen = TypeVar("Chosen", bound=Settings)
 
-PLACEHOLDERS = {"slice_positions": "FILE", "voxel_size": "Z,Y,X", "positions": "T,T,..."}
+PLACEHOLDERS = {
+    "slice_positions": "FILE",
+    "voxel_size": "Z,Y,X",
+    "positions": "T,T,...",
+    "skip": "K,K,...",
+    "volume": "N|all",
+}
 """What stands for the value in the help, where its type does not tell."""
 
 TYPE_PLACEHOLDERS = {int: "N", float: "X", str: "TEXT"}
@@ -72,9 +78,9 @@ def option_name(field: str) -> str:
 
 
 def _plain_type(annotation: Any) -> Any:
-    """Return the type of a setting without the None that stands for "not given"."""
+    """Return the type of a setting without the None that stands for "not given", and without words beside a number."""
     if get_origin(annotation) in (Union, types.UnionType):
-        (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
     return annotation
 
 
@@ -87,7 +93,7 @@ def _placeholder(kind: Any) -> str:
 def _help(field: FieldInfo, kind: Any) -> str:
     """Return what a setting means, with its range and default."""
     notes = [] if kind is bool else [*_range(field.metadata)]
-    if field.default is not None and kind is not bool:
+    if field.default not in (None, ()) and kind is not bool:
         notes.append(f"default: {field.default}")
     text = (field.description or "").replace("%", "%%")
     return f"{text} ({', '.join(notes)})" if notes else text

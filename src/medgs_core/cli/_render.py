@@ -2,11 +2,12 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medgs_core.cli._exit_codes import SUCCESS
-from medgs_core.cli._inputs import add_quiet
+from medgs_core.cli._inputs import add_quiet, add_with
 from medgs_core.cli._options import add_settings, chosen_settings, option_name
 from medgs_core.cli._screen import progress_bar, strict_json
 from medgs_core.config import RenderConfig
@@ -30,9 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=f"volume to write; OUT{NOTE_ENDING} tells what its slices are",
     )
+    add_with(
+        parser, "OUT2", "volumes to write the further images of the model to, in the order in which they were fitted"
+    )
     add_settings(parser, RenderConfig)
     parser.add_argument(
-        "--uncertainty", metavar="OUT2", help="volume to write with the bound that nine in ten errors stay within"
+        "--uncertainty",
+        metavar="OUT3",
+        help="volume to write with the bound that nine in ten errors stay within, for the first image",
     )
     add_quiet(parser, "summary")
 
@@ -42,43 +48,99 @@ def run(args: argparse.Namespace) -> int:
     from medgs_core.formats import check_volume_output, check_writable
 
     config = chosen_settings(args, RenderConfig)
-    check_volume_output(args.output)
-    check_writable(args.output + NOTE_ENDING)
+    outputs = [args.output, *args.others]
+    for output in outputs:
+        check_volume_output(output)
+        check_writable(output + NOTE_ENDING)
+    _check_distinct({"-o": [args.output], "--with": args.others, "--uncertainty": [args.uncertainty]})
 
     from medgs_core.model_file import load_model
     from medgs_core.sampling import sample_slices
 
     model = load_model(args.model)
-    check_volume_output(args.output, model.volume)
+    images = _check_images(model, outputs)
     sampling = sample_slices(model, config)
     _check_even(model, config, sampling)
     if args.uncertainty:
-        _check_bounds(model, args.uncertainty, args.output)
-    _, note = render_to_file(model, config, args.output, quiet=args.quiet)
+        _check_bounds(model, args.uncertainty)
+    _, note = render_to_files(model, config, outputs, quiet=args.quiet)
     if args.uncertainty:
         _write_bounds(model, config, args.uncertainty, quiet=args.quiet)
     if not args.quiet:
         measured = sum(entry["measured"] for entry in note["slices"])
-        print(f"wrote {args.output}: {len(note['slices'])} slices, {measured} of them measured")
+        for output in outputs:
+            print(f"wrote {output}: {len(note['slices'])} slices, {measured} of them measured")
+        if images > len(outputs):
+            print(
+                f"the model holds {images - len(outputs)} more of its {images} images: name files for them after --with"
+            )
     return SUCCESS
 
 
-def render_to_file(
-    model: "medgs_core.model.FittedModel", config: RenderConfig, output: str | os.PathLike[str], *, quiet: bool
-) -> tuple[Volume, dict[str, Any]]:
-    """Write the rendered volume, and a note of what its slices are beside it; return both."""
+def render_to_files(
+    model: "medgs_core.model.FittedModel",
+    config: RenderConfig,
+    outputs: Sequence[str | os.PathLike[str]],
+    *,
+    quiet: bool,
+) -> tuple[tuple[Volume, ...], dict[str, Any]]:
+    """Write the rendered images, and a note of what their slices are beside each; return both."""
     from medgs_core.formats import replaced_file, write_volume
+    from medgs_core.members import split_volume
     from medgs_core.render import render_volume
 
-    volume = _followed(render_volume, model, config, "rendering", quiet=quiet)
-    write_volume(volume, output)
+    images = split_volume(_followed(render_volume, model, config, "rendering", quiet=quiet))
     note = describe_rendering(model, config)
-    with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
-        file.write((strict_json(note) + "\n").encode())
-    return volume, note
+    for number, (image, output) in enumerate(zip(images, outputs, strict=False)):  # those beyond are not asked for
+        write_volume(image, output)
+        if len(images) > 1:
+            note["image"] = number
+        with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
+            file.write((strict_json(note) + "\n").encode())
+    return images, note
 
 
-def _check_bounds(model: "medgs_core.model.FittedModel", path: str, output: str) -> None:
+def _check_distinct(files: dict[str, list[str | None]]) -> None:
+    """Refuse to write two volumes to one file.
+
+    Raises
+    ------
+    ValueError
+        Naming the option that names a file again.
+    """
+    taken: set[str] = set()
+    for option, path in ((option, path) for option, paths in files.items() for path in paths if path is not None):
+        if os.path.realpath(path) in taken:
+            raise ValueError(
+                f"{option} must name another file than the options before it, got '{path}' again; change it."
+            )
+        taken.add(os.path.realpath(path))
+
+
+def _check_images(model: "medgs_core.model.FittedModel", outputs: list[str]) -> int:
+    """Return the number of images in a model; refuse files that cannot hold theirs, or have none.
+
+    Raises
+    ------
+    ValueError
+        Naming the file or the number.
+    """
+    from medgs_core.formats import check_volume_output
+    from medgs_core.members import split_volume
+
+    corner = replace(model.volume, voxels=model.volume.voxels[:1, :1, :1], positions=None)  # to know types and scales
+    images = split_volume(corner)
+    if len(outputs) > len(images):
+        raise ValueError(
+            f"There must be an image in the model for every file, got {len(outputs)} files for {len(images)}; "
+            "leave out those too many."
+        )
+    for output, image in zip(outputs, images, strict=False):
+        check_volume_output(output, image)
+    return len(images)
+
+
+def _check_bounds(model: "medgs_core.model.FittedModel", path: str) -> None:
     """Refuse bounds that the model does not know, or that cannot be written.
 
     Raises
@@ -89,17 +151,17 @@ def _check_bounds(model: "medgs_core.model.FittedModel", path: str, output: str)
     from medgs_core.formats import check_volume_output
     from medgs_core.render import check_bounds
 
-    if os.path.realpath(path) == os.path.realpath(output):
-        raise ValueError(f"--uncertainty must name another file than -o, got '{path}' for both; change one.")
     check_volume_output(path)
     check_bounds(model)
 
 
 def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
     from medgs_core.formats import write_volume
+    from medgs_core.members import split_volume
     from medgs_core.render import render_uncertainty
 
-    write_volume(_followed(render_uncertainty, model, config, "uncertainty", quiet=quiet), path)
+    bounds = _followed(render_uncertainty, model, config, "uncertainty", quiet=quiet)
+    write_volume(split_volume(bounds)[0], path)
 
 
 def _followed(
@@ -133,13 +195,14 @@ def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConf
 
     stored = model.has_source and not config.denoise
     slices = [
-        {"index": index, "t": float(t), "measured": stored and is_measured(float(t))}
+        {"index": index, "t": float(t), "measured": stored and is_measured(model, float(t))}
         for index, t in enumerate(sample_slices(model, config).coordinates)
     ]
     return {
         "axis": model.axis,
         "slices": slices,
         "scores": dict(model.scores),
+        "skipped_slices": list(model.skipped),
         "hidden_slices": model.provenance.get("hidden_slices", []),
         "model_sha256": model_hash(model),
         "options": config.model_dump(mode="json"),

@@ -6,7 +6,7 @@ Scores, facts and states of a fit come in; text goes out. A bar appears only on 
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -103,6 +103,17 @@ def print_facts(facts: Mapping[str, str]) -> None:
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         print(f"{name.ljust(width)}{COLUMN_GAP}{value}")
+
+
+def list_images(members: Iterable[Mapping[str, Any]]) -> str:
+    """Return how many images a model or volume holds and of which types; nothing for one that was not combined."""
+    types = [
+        member["dtype"]
+        if member["layout"] == "plain"
+        else f"{member['dtype']} x {member['channels']} {member['layout']}"
+        for member in members
+    ]
+    return f"({len(types)} images: {', '.join(types)})" if types else ""
 
 
 def gain(value: float, reference: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from medgs_core.formats import _nifti, _tiff
+from medgs_core.formats._decoding import ALL
 from medgs_core.formats.atomic import check_writable, replaced_file
 from medgs_core.volume import Volume, is_regular
 
@@ -29,7 +30,7 @@ __all__ = ["check_volume_output", "check_writable", "read_volume", "replaced_fil
 def read_volume(
     path: str | os.PathLike[str],
     *,
-    volume: int | None = None,
+    volume: int | str | None = None,
     voxel_size: Sequence[float] | None = None,
     positions: Sequence[float] | None = None,
 ) -> Volume:
@@ -39,8 +40,8 @@ def read_volume(
     ----------
     path : path
         Ends in .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff.
-    volume : int, optional
-        Which volume of a series to take, from 0; needed if there are several.
+    volume : int or "all", optional
+        Which volume of a series to take, from 0; needed if there are several. All of them become channels.
     voxel_size : sequence of 3 floats, optional
         Z, Y, X spacing of a TIFF, instead of what its metadata say.
     positions : sequence of floats, optional
@@ -51,6 +52,8 @@ def read_volume(
     ValueError
         If the file is missing, damaged, not a volume, or in need of one of the arguments.
     """
+    if isinstance(volume, str) and volume != ALL:
+        raise ValueError(f"The chosen volume must be a number or {ALL!r}, got {volume!r}; correct it or leave it out.")
     source = Path(path)
     _check_input(source)
     name = source.name.lower()
@@ -78,10 +81,15 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ValueError
-        If the ending is unknown, the format cannot hold the volume, or the file cannot be written.
+        If the ending is unknown, the volume a combined one, the format cannot hold it, or the file cannot be written.
     """
     target = Path(path)
     _check_ending(target)
+    if volume.members:
+        raise ValueError(
+            f"A file must hold one image, got {len(volume.members)} combined ones for '{target}'; take them apart with "
+            "split_volume and write each."
+        )
     if volume.positions is not None and not is_regular(volume.positions):
         gaps = np.diff(volume.positions)
         raise ValueError(

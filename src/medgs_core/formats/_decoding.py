@@ -43,6 +43,12 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+ALL = "all"
+"""Chosen instead of a number: the whole series, its volumes as channels."""
+
+Choice = int | str | None
+
+
 def chosen_volume(path: Path, count: int, chosen: int | None) -> int:
     """Return the index of the volume to take from a file that holds `count`.
 
@@ -54,7 +60,7 @@ def chosen_volume(path: Path, count: int, chosen: int | None) -> int:
     if chosen is None and count > 1:
         raise ValueError(
             f"One volume must be chosen from a series, got '{path}' with {count} volumes; "
-            f"choose one from 0 to {count - 1} with --volume."
+            f"choose one from 0 to {count - 1} with --volume, or all of them, as channels, with --volume {ALL}."
         )
     index = chosen or 0
     if not 0 <= index < count:
@@ -62,3 +68,18 @@ def chosen_volume(path: Path, count: int, chosen: int | None) -> int:
             f"The chosen volume must be from 0 to {count - 1}, got {index} for '{path}'; choose another one."
         )
     return index
+
+
+def check_channel_axis(path: Path, channels: int) -> None:
+    """Refuse to take all volumes of a series as channels where they have channels already.
+
+    Raises
+    ------
+    ValueError
+        If there is more than one channel.
+    """
+    if channels > 1:
+        raise ValueError(
+            f"The volumes of a series can be taken as channels only if they have none, got {channels} channels in "
+            f"'{path}'; choose one volume by its number."
+        )

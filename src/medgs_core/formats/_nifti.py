@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from medgs_core.arrays import Affine, Voxels
-from medgs_core.formats._decoding import chosen_volume, decoding
+from medgs_core.formats._decoding import Choice, check_channel_axis, chosen_volume, decoding
 from medgs_core.volume import NiftiOrientation, Volume
 
 UNIT_OF_NIFTI = {"meter": "m", "mm": "mm", "micron": "um", "unknown": "unknown"}
@@ -43,7 +43,7 @@ BASE_TOLERANCE = 1e-4
 """Greatest difference, in the file's unit, from the world of a header without codes that needs none."""
 
 
-def read(path: Path, chosen: int | None) -> Volume:
+def read(path: Path, chosen: Choice) -> Volume:
     """Return the volume of a NIfTI file, voxels as stored.
 
     Raises
@@ -71,13 +71,17 @@ def read(path: Path, chosen: int | None) -> Volume:
             f"Voxel spacing must be positive, got {tuple(float(step) for step in pixdim)} in '{path}'; "
             "correct the file's header."
         )
+    voxels, series = _three_dimensions(path, stored, chosen)
+    step = float(image.header.get_zooms()[3]) if stored.ndim > 3 else 1.0
+    step = step if np.isfinite(step) and step >= 0.0 else 1.0
     return Volume(
-        voxels=_three_dimensions(path, stored, chosen),
+        voxels=voxels,
         affine=np.asarray(image.affine, dtype=np.float64),
         unit=UNIT_OF_NIFTI[unit],
         slope=slope,
         intercept=intercept,
-        orientation=NiftiOrientation(sform, int(sform_code), qform, int(qform_code), time_unit),
+        orientation=NiftiOrientation(sform, int(sform_code), qform, int(qform_code), time_unit, step),
+        series=series,
     )
 
 
@@ -118,10 +122,10 @@ def _check_sum(path: Path) -> None:
             pass
 
 
-def _three_dimensions(path: Path, stored: Voxels, chosen: int | None) -> Voxels:
-    """Return (i, j, k) or (i, j, k, channels) of what a file holds: (i, j, k, volumes, channels)."""
+def _three_dimensions(path: Path, stored: Voxels, chosen: Choice) -> tuple[Voxels, bool]:
+    """Return (i, j, k) or (i, j, k, channels), and whether these are volumes, of (i, j, k, volumes, channels)."""
     if stored.ndim < 3:
-        return stored  # for `Volume` to refuse
+        return stored, False  # for `Volume` to refuse
     if stored.dtype.names is not None:  # RGB24 or RGBA32: one byte per channel in each voxel
         stored = np.ascontiguousarray(stored)[..., None].view(np.uint8)
         stored = stored[:, :, :, None] if stored.ndim == 4 else stored
@@ -130,18 +134,24 @@ def _three_dimensions(path: Path, stored: Voxels, chosen: int | None) -> Voxels:
     while stored.ndim > 5 and stored.shape[-1] == 1:
         stored = stored[..., 0]
     if stored.ndim > 5:
-        return stored
-    stored = stored[:, :, :, chosen_volume(path, stored.shape[3], chosen)]
+        return stored, False
+    series = isinstance(chosen, str) and stored.shape[3] > 1
+    if series:
+        check_channel_axis(path, stored.shape[4])
+        stored = stored[..., 0]
+    else:
+        index = chosen_volume(path, stored.shape[3], None if isinstance(chosen, str) else chosen)
+        stored = stored[:, :, :, index]
     if stored.shape[3] == 1:
         stored = stored[..., 0]
     # A copy, as the file may be replaced while it is mapped; and the native byte order, which numba needs.
-    return np.array(stored, dtype=stored.dtype.newbyteorder("="))
+    return np.array(stored, dtype=stored.dtype.newbyteorder("=")), series
 
 
 def _file_dimensions(volume: Volume) -> Voxels:
-    """Return the voxels as the file holds them: RGB where they are, else channels as its axis 4."""
+    """Return the voxels as the file holds them: a series as it is, RGB where they are, else channels as axis 4."""
     voxels = volume.voxels
-    if voxels.ndim == 3:
+    if voxels.ndim == 3 or volume.series:
         return voxels
     plain = volume.slope == 1.0 and volume.intercept == 0.0
     if voxels.dtype == np.uint8 and voxels.shape[3] == 3 and plain:
@@ -179,8 +189,9 @@ def _header(volume: Volume, stored: Voxels) -> Any:
 def _set_orientation(header: Any, volume: Volume, factor: float) -> None:
     affine = _scaled(volume.affine, factor)
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
-    header.set_zooms((*zooms, *(1.0,) * (len(header.get_data_shape()) - 3)))
     known = volume.orientation
+    time_step = known.time_step if known and volume.series else 1.0
+    header.set_zooms((*zooms, *(time_step, 1.0)[: len(header.get_data_shape()) - 3]))
     if known is None:
         header.set_sform(affine, ALIGNED)
         if _is_orthogonal(affine):

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from medgs_core.arrays import Voxels
-from medgs_core.formats._decoding import chosen_volume, decoding
+from medgs_core.formats._decoding import Choice, check_channel_axis, chosen_volume, decoding
 from medgs_core.volume import Volume, stack_affine
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ CHANNEL_AXES = "CS"
 PLANE_AXES = "YX"
 
 
-def read(path: Path, chosen: int | None, voxel_size: Sequence[float] | None) -> Volume:
+def read(path: Path, chosen: Choice, voxel_size: Sequence[float] | None) -> Volume:
     """Return the volume of a TIFF file, voxels as stored, (z, y, x) or (z, y, x, channels).
 
     Raises
@@ -57,7 +57,7 @@ def read(path: Path, chosen: int | None, voxel_size: Sequence[float] | None) -> 
         series = tiff.series[0]
         axes, stored = series.axes, series.asarray()
         steps, unit = _metadata_spacing(tiff)
-    voxels = _slices_first(path, axes, stored, chosen)
+    voxels, in_series = _slices_first(path, axes, stored, chosen)
     if voxels.dtype == np.bool_:
         voxels = voxels.astype(np.uint8)  # one bit per pixel: no format writes it back as a volume
     spacing = _known_spacing(path, steps) if voxel_size is None else _given_spacing(voxel_size)
@@ -65,6 +65,7 @@ def read(path: Path, chosen: int | None, voxel_size: Sequence[float] | None) -> 
         voxels=np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("=")),
         affine=stack_affine(spacing),
         unit=unit,
+        series=in_series,
     )
 
 
@@ -102,7 +103,7 @@ def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     voxels, spacing = _world_order(volume)
     axes = "ZYX"
     if voxels.ndim == 4:
-        axes, voxels = "ZCYX", np.moveaxis(voxels, -1, 1)
+        axes, voxels = ("TZYX", np.moveaxis(voxels, -1, 0)) if volume.series else ("ZCYX", np.moveaxis(voxels, -1, 1))
     z, y, x = spacing
     in_imagej = not as_ome and voxels.dtype.name in IMAGEJ_DTYPES and voxels.nbytes < IMAGEJ_BYTES
     if in_imagej:
@@ -122,8 +123,8 @@ def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     tifffile.imwrite(file, voxels, ome=True, photometric="minisblack", metadata={"axes": axes, **sizes, **units})
 
 
-def _slices_first(path: Path, axes: str, stored: Voxels, chosen: int | None) -> Voxels:
-    """Return (z, y, x) or (z, y, x, channels): what is neither plane nor channel is slices or a series."""
+def _slices_first(path: Path, axes: str, stored: Voxels, chosen: Choice) -> tuple[Voxels, bool]:
+    """Return (z, y, x) or (z, y, x, channels), and if these are volumes: what else is there is slices or a series."""
     keep = [n for n, axis in enumerate(axes) if axis in PLANE_AXES or stored.shape[n] > 1]
     stored, axes = stored.reshape([stored.shape[n] for n in keep]), "".join(axes[n] for n in keep)
     stacks = [n for n, axis in enumerate(axes) if axis not in PLANE_AXES + CHANNEL_AXES]
@@ -140,10 +141,13 @@ def _slices_first(path: Path, axes: str, stored: Voxels, chosen: int | None) -> 
     # The slower axis counts volumes, as time does in TZYX, unless it is named Z.
     slices = axes.index("Z") if "Z" in axes else stacks[-1]
     series = [n for n in stacks if n != slices]
+    spatial = [slices, axes.index("Y"), axes.index("X")]
+    if isinstance(chosen, str):
+        check_channel_axis(path, stored.shape[channels[0]] if channels and series else 1)
+        return stored.transpose([*spatial, *channels, *series]), bool(series)
     index = chosen_volume(path, stored.shape[series[0]] if series else 1, chosen)
-    order = [*series, slices, axes.index("Y"), axes.index("X"), *channels]
-    ordered = stored.transpose(order)
-    return ordered[index] if series else ordered
+    ordered = stored.transpose([*series, *spatial, *channels])
+    return ordered[index] if series else ordered, False
 
 
 def _world_order(volume: Volume) -> tuple[Voxels, tuple[float, float, float]]:

@@ -6,6 +6,7 @@ once.
 
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,7 +16,7 @@ from pydantic import Field, PositiveInt, model_validator
 from medgs_core.arrays import Affine, Voxels
 from medgs_core.formats.container import FileKind, Part, open_container, parse_header
 from medgs_core.formats.packing import memory_order
-from medgs_core.volume import NiftiOrientation, Volume
+from medgs_core.volume import Layout, Member, NiftiOrientation, Volume
 
 MODEL_ENDING = ".medgs"
 
@@ -37,6 +38,7 @@ MOST_DRIFT_DEGREE = 3
 Row = tuple[float, float, float, float]
 Matrix = tuple[Row, Row, Row, Row]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Levels = float | Annotated[tuple[float, ...], Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VoxelType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
@@ -51,6 +53,17 @@ class OrientationFacts(Part):
     qform: Matrix | None
     qform_code: int
     time_unit: str
+    time_step: float = 1.0
+
+
+class MemberFacts(Part):
+    """The fields of `Member`."""
+
+    channels: PositiveInt
+    dtype: VoxelType
+    slope: float
+    intercept: float
+    layout: Layout
 
 
 class GeometryFacts(Part):
@@ -62,6 +75,8 @@ class GeometryFacts(Part):
     intercept: float
     positions: tuple[float, ...] | None
     orientation: OrientationFacts | None
+    series: bool = False
+    members: tuple[MemberFacts, ...] = ()
 
 
 class VoxelFacts(Part):
@@ -84,12 +99,14 @@ class VoxelFacts(Part):
 class WindowFacts(Part):
     """The fields of `IntensityWindow`."""
 
-    low: float
-    high: float
+    low: Levels
+    high: Levels
 
     @model_validator(mode="after")
     def _is_open(self) -> "WindowFacts":
-        if self.low >= self.high:
+        if np.shape(self.low) != np.shape(self.high):
+            raise ValueError("low and high must be of the same number of channels")
+        if np.any(np.asarray(self.low) >= np.asarray(self.high)):
             raise ValueError("low must be below high")
         return self
 
@@ -137,6 +154,7 @@ class ModelHeader(Part):
     detail: DetailFacts
     error_bound: ErrorBoundFacts | None
     flow_variants: PositiveInt
+    skipped: tuple[Annotated[int, Field(ge=0)], ...] = ()
     gaussians: GaussianFacts
     scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
     provenance: dict[str, Any]
@@ -155,8 +173,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, error_bound, flow_variants, gaussians (count, degree, channels), scores,
-        provenance, sha256 (the `model_hash`), has_source.
+        content_sha256), window, detail, error_bound, flow_variants, skipped, gaussians (count, degree, channels),
+        scores, provenance, sha256 (the `model_hash`), has_source.
 
     Raises
     ------
@@ -198,7 +216,10 @@ def geometry_facts(volume: Volume) -> GeometryFacts:
             qform=None if known.qform is None else _matrix(known.qform),
             qform_code=int(known.qform_code),
             time_unit=known.time_unit,
+            time_step=known.time_step,
         ),
+        series=volume.series,
+        members=tuple(MemberFacts.model_validate(asdict(member)) for member in volume.members),
     )
 
 
@@ -254,7 +275,10 @@ def volume_from(geometry: GeometryFacts, voxels: Voxels) -> Volume:
             qform=None if known.qform is None else np.array(known.qform),
             qform_code=known.qform_code,
             time_unit=known.time_unit,
+            time_step=known.time_step,
         ),
+        series=geometry.series,
+        members=tuple(Member(**member.model_dump()) for member in geometry.members),
     )
 
 

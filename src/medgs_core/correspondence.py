@@ -3,13 +3,14 @@
 Two neighboring slices come in; displacement fields, carried slices and a measure of agreement go out.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float16, UInt8
 
-from medgs_core.arrays import Flow, Image, Plane
+from medgs_core.arrays import Flow, Image, Plane, Positions
 from medgs_core.cache import RecentlyUsed
 from medgs_core.slices import SliceStack
 
@@ -22,10 +23,27 @@ SMALLEST_SIDE = 12
 PATCH_SIZE = 8
 PATCH_STRIDE = 4
 DESCENT_ITERATIONS = 25
-REFINEMENT_ITERATIONS = 10
-SMOOTHNESS = (60.0, 20.0)
-"""Weight of smoothness in the variational refinement, one per variant of the flow: their warps err
-differently, so the mean of two predicts better than either (docs/method.md)."""
+REFINEMENT_ITERATIONS = 5
+
+
+class Stiffness(NamedTuple):
+    """What the variational refinement weighs against one another."""
+
+    smoothness: float
+    gradient: float
+    color: float
+
+
+VARIANTS = (Stiffness(60.0, 10.0, 5.0), Stiffness(20.0, 30.0, 10.0))
+"""The stiff flow and the supple one. They err differently, and which of the two fits is the volume's to say
+(docs/method.md)."""
+
+BEND_SIGMA = 2.0
+"""Pixels over which the bend of a path is averaged: it is a small difference of three flows."""
+
+LEAST_OUTER_GAP = 0.4
+"""Share of a gap that the gap beside it must have to tell how paths bend: the narrower it is, the more the error of its
+flow is magnified. On even stacks it is 1, and 1/2 where an inner slice is predicted."""
 
 LARGEST_GRAY = 255.0
 
@@ -58,11 +76,31 @@ class Correspondence:
         return self.forward.nbytes + self.backward.nbytes
 
     def leading(self) -> "Correspondence":
-        """Return the first variant alone, the best single flow."""
+        """Return the first variant alone: the stiff flow, the best single one."""
         return Correspondence(self.forward[:1], self.backward[:1])
 
+    def trailing(self) -> "Correspondence":
+        """Return the last variant alone: the supple flow, or the only one."""
+        return Correspondence(self.forward[-1:], self.backward[-1:])
 
-def _flow_method(smoothness: float) -> Any:
+
+@dataclass(frozen=True)
+class Motion:
+    """The flow across a gap, and across the gaps beside it.
+
+    Attributes
+    ----------
+    across : between the two slices of the gap
+    before : from the slice before the gap's first one to that; None where there is none
+    after : from the gap's second slice to the one after it; None where there is none
+    """
+
+    across: Correspondence
+    before: Correspondence | None = None
+    after: Correspondence | None = None
+
+
+def _flow_method(stiffness: Stiffness) -> Any:
     import cv2
 
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -71,7 +109,9 @@ def _flow_method(smoothness: float) -> Any:
     method.setPatchStride(PATCH_STRIDE)
     method.setGradientDescentIterations(DESCENT_ITERATIONS)
     method.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
-    method.setVariationalRefinementAlpha(smoothness)
+    method.setVariationalRefinementAlpha(stiffness.smoothness)
+    method.setVariationalRefinementGamma(stiffness.gradient)
+    method.setVariationalRefinementDelta(stiffness.color)
     return method
 
 
@@ -91,22 +131,22 @@ def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence
     first, second : (height, width, channels)
         Unit intensities.
     variants : int
-        How many flows of different smoothness to compute, 1 or 2.
+        How many flows of different stiffness to compute, 1 or 2.
 
     Returns
     -------
     Correspondence
         Zero where a side is shorter than `SMALLEST_SIDE` pixels.
     """
-    assert 1 <= variants <= len(SMOOTHNESS)
+    assert 1 <= variants <= len(VARIANTS)
     height, width = first.shape[:2]
     shape = (variants, height, width, 2)
     if min(height, width) < SMALLEST_SIDE:
         return Correspondence(np.zeros(shape, np.float16), np.zeros(shape, np.float16))
     a, b = _gray(first), _gray(second)
     forward, backward = np.empty(shape, np.float16), np.empty(shape, np.float16)
-    for variant, smoothness in enumerate(SMOOTHNESS[:variants]):
-        method = _flow_method(smoothness)
+    for variant, stiffness in enumerate(VARIANTS[:variants]):
+        method = _flow_method(stiffness)
         forward[variant] = method.calc(a, b, None)
         backward[variant] = method.calc(b, a, None)
     return Correspondence(forward, backward)
@@ -177,20 +217,99 @@ def carry(
     mismatch : (height, width)
         Mean absolute difference of what they bring, in the units of the input.
     """
+    return _meet(first, second, _straight(between, alpha), alpha, judged, bounded)
+
+
+def carry_bent(
+    first: Image, second: Image, motion: Motion, positions: Positions, k: int, z: float, judged: int | None = None
+) -> tuple[Image, Plane]:
+    """Return the slice at position z along paths that bend, and how much the two slices disagree.
+
+    The supple flow, followed one slice further on either side, tells where a pixel comes from and goes to. Through its
+    four places runs a cubic in z; where that misses the pixel, both places in the gap are moved by as much.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        Slices k and k + 1, or anything known on them.
+    motion : Motion
+        The flow across the gap and beside it; without flow beside it the paths are straight.
+    positions : (slices,)
+        Positions of the slices, increasing.
+    k : int
+        The gap, between slices k and k + 1.
+    z : float
+        Position in the gap.
+    judged : int, optional
+        As for `carry`.
+
+    Returns
+    -------
+    blend : (height, width, channels)
+    mismatch : (height, width)
+        As `carry` returns them.
+    """
+    alpha = float((z - positions[k]) / (positions[k + 1] - positions[k]))
+    return _meet(first, second, _bent(motion, positions, k, z, alpha), alpha, judged, bounded=False)
+
+
+Paths = Iterable[tuple[Flow, Flow, float]]
+"""Displacements from the wanted slice to the first and to the second one, and how much they count."""
+
+
+def _meet(
+    first: Image, second: Image, paths: Paths, alpha: float, judged: int | None, bounded: bool
+) -> tuple[Image, Plane]:
+    """Return the weighted mean of both slices carried along the paths, and its mismatch."""
     blend = np.zeros_like(first)
     mismatch = np.zeros(first.shape[:2], np.float32)
+    for to_first, to_second, share in paths:
+        from_first, from_second = warp(first, to_first, bounded), warp(second, to_second, bounded)
+        blend += np.float32(share) * (np.float32(1.0 - alpha) * from_first + np.float32(alpha) * from_second)
+        mismatch += np.float32(share) * np.abs(from_first - from_second)[..., :judged].mean(axis=2)
+    return blend, mismatch
+
+
+def _straight(between: Correspondence, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
+    """Yield straight paths through the wanted slice: of the forward flow, and of the backward one reversed."""
     variants = len(between.forward)
     for forward, backward in zip(between.forward, between.backward, strict=True):
         for flow, weight in ((forward, 1.0 - alpha), (backward, -alpha)):
-            if weight == 0.0:
-                continue
-            field = flow.astype(np.float32) * np.float32(np.sign(weight))
-            from_first = warp(first, field * np.float32(-alpha), bounded)
-            from_second = warp(second, field * np.float32(1.0 - alpha), bounded)
-            share = np.float32(abs(weight) / variants)
-            blend += share * (np.float32(1.0 - alpha) * from_first + np.float32(alpha) * from_second)
-            mismatch += share * np.abs(from_first - from_second)[..., :judged].mean(axis=2)
-    return blend, mismatch
+            if weight != 0.0:
+                field = flow.astype(np.float32) * np.float32(np.sign(weight))
+                yield field * np.float32(-alpha), field * np.float32(1.0 - alpha), abs(weight) / variants
+
+
+def _bent(motion: Motion, positions: Positions, k: int, z: float, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
+    """Yield the straight paths of the supple flow, moved by how far a cubic through four slices misses the pixel."""
+    import cv2
+
+    least = LEAST_OUTER_GAP * (positions[k + 1] - positions[k])
+    before = motion.before if k > 0 and positions[k] - positions[k - 1] >= least else None
+    after = motion.after if k + 2 < len(positions) and positions[k + 2] - positions[k + 1] >= least else None
+    known = [k - 1] * (before is not None) + [k, k + 1] + [k + 2] * (after is not None)
+    weights = dict(zip(known, lagrange_weights(positions[known], z).astype(np.float32), strict=True))
+    for to_first, to_second, share in _straight(motion.across.trailing(), alpha):
+        missed = weights[k] * to_first + weights[k + 1] * to_second
+        if before:
+            missed += weights[k - 1] * (to_first + warp(before.backward[-1].astype(np.float32), to_first, bounded=True))
+        if after:
+            missed += weights[k + 2] * (to_second + warp(after.forward[-1].astype(np.float32), to_second, bounded=True))
+        if before or after:
+            bend = cv2.GaussianBlur(missed, (0, 0), BEND_SIGMA)
+            yield to_first - bend, to_second - bend, share
+        else:
+            yield to_first, to_second, share
+
+
+def lagrange_weights(positions: Positions, z: float) -> Positions:
+    """Return the weight of each position in the polynomial through all of them, at position z."""
+    apart = positions[:, np.newaxis] - positions
+    np.fill_diagonal(apart, 1.0)
+    factors = np.broadcast_to(z - positions, apart.shape).copy()
+    np.fill_diagonal(factors, 1.0)
+    weights: Positions = np.prod(factors / apart, axis=1)
+    return weights
 
 
 def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
@@ -248,6 +367,16 @@ class Flows:
     def between(self, k: int) -> Correspondence:
         """Return the correspondence of slices k and k + 1."""
         return self.across(k, k + 1)
+
+    def motion(self, k: int) -> Motion:
+        """Return the flow across the gap k, k + 1 and across the gaps beside it."""
+        return self.motion_across(k, k + 1)
+
+    def motion_across(self, first: int, second: int) -> Motion:
+        """Return the flow between two slices, from the slice before the first, and to the one after the second."""
+        before = self.across(first - 1, first) if first > 0 else None
+        after = self.across(second, second + 1) if second + 1 < len(self.stack) else None
+        return Motion(self.across(first, second), before, after)
 
     def across(self, first: int, second: int) -> Correspondence:
         """Return the correspondence of any two slices."""

@@ -146,7 +146,9 @@ class _Fit:
         stack = plan.stack.select(kept) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
         self.evidence = gather_evidence(flows)
-        return Phase(stack, plan.stack, flows, solve_blend(self.evidence), plan.compositing, plan.device)
+        return Phase(
+            stack, plan.stack, flows, solve_blend(self.evidence, stack.channels), plan.compositing, plan.device
+        )
 
     def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
         """Return the packed Gaussians of slice k of the phase's stack."""

@@ -45,7 +45,7 @@ def _cues(first: Image, second: Image, linear: Image, added: np.ndarray, ratio: 
 
     across = smooth(np.abs(first - second).mean(axis=2))
     along = ratio * (across + np.float32(AGREEMENT_FLOOR))
-    spread = smooth(np.square(added).max(axis=2).mean(axis=2))
+    spread = smooth(np.square(added).max(axis=0).mean(axis=2))
     gray = linear.mean(axis=2)
     gradient = np.gradient(gray) if min(gray.shape) > 1 else [np.zeros_like(gray)]
     steepness = smooth(sum(np.square(part) for part in gradient))

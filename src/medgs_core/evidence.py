@@ -27,7 +27,7 @@ Added = Float32[np.ndarray, "ingredients height width channels"]
 Shares = Float32[np.ndarray, "height width regions"]
 
 AGREEMENT_CENTERS = (0.4, 0.8, 1.3)
-"""Where the flow explains the change well, hardly, and not at all. Between them weights go over linearly in the logarithm
+"""Where the flow explains the change well, hardly, and not at all. Between them weights go over linearly in the log
 of the ratio, so that no seams show."""
 
 PRIOR = ((0.0, 0.2, 0.35, 0.35), (0.0, 0.2, 0.35, 0.35), (0.0, 0.2, 0.35, 0.35))

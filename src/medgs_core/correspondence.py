@@ -13,6 +13,7 @@ from jaxtyping import Float16, UInt8
 from medgs_core.arrays import Flow, Image, Plane, Positions
 from medgs_core.cache import RecentlyUsed
 from medgs_core.slices import SliceStack
+from medgs_core.threads import map_in_threads
 
 FlowVariants = Float16[np.ndarray, "variants height width 2"]
 """Displacements (dx, dy) in pixels, halved in memory: at 10 pixels they are rounded by 0.004 at most."""
@@ -377,6 +378,15 @@ class Flows:
         before = self.across(first - 1, first) if first > 0 else None
         after = self.across(second, second + 1) if second + 1 < len(self.stack) else None
         return Motion(self.across(first, second), before, after)
+
+    def prepare(self, pairs: Iterable[tuple[int, int]] | None = None) -> None:
+        """Compute the correspondence of pairs of slices, of all gaps if not given, several at once.
+
+        No more than the memory holds, so that none is computed in vain.
+        """
+        wanted = [(k, k + 1) for k in range(len(self.stack) - 1)] if pairs is None else list(pairs)
+        size = 8 * self.variants * self.stack.height * self.stack.width  # two fields of two float16
+        map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)])
 
     def across(self, first: int, second: int) -> Correspondence:
         """Return the correspondence of any two slices."""

@@ -12,7 +12,8 @@ from jaxtyping import Float32, Float64
 
 from medgs_core.arrays import Image, Plane, Positions, Stack
 from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
-from medgs_core.correspondence import Flows, Motion, agreement, carry, carry_bent
+from medgs_core.correspondence import AGREEMENT_FLOOR, AGREEMENT_SIGMA, Flows, Motion, agreement, carry, carry_bent
+from medgs_core.threads import map_in_threads
 
 INGREDIENTS = ("cubic", "pchip", "flow", "bent")
 """What is weighed against linear, which gets the rest, so that the weights always add to one: `flow` is the stiff flow
@@ -30,8 +31,19 @@ AGREEMENT_CENTERS = (0.4, 0.8, 1.3)
 """Where the flow explains the change well, hardly, and not at all. Between them weights go over linearly in the log
 of the ratio, so that no seams show."""
 
-PRIOR = ((0.0, 0.2, 0.35, 0.35), (0.0, 0.2, 0.35, 0.35), (0.0, 0.2, 0.35, 0.35))
-"""Weights by region where the stack has no inner slice to learn from: what most volumes with thick slices end at."""
+PRIOR = ((0.0, 0.2, 0.375, 0.375), (0.0, 0.2, 0.25, 0.25), (0.0, 0.2, 0.125, 0.125))
+"""Weights by region where the stack has no inner slice to learn from: what most volumes end at on average."""
+
+CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
+"""What tells how far the blend may be off."""
+
+LEAST_VARIANCE = 1e-6
+"""In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
+
+Cues = Float64[np.ndarray, "pixels 5"]
+
+SAMPLED_PIXELS = 20_000
+"""Of a predicted slice at most so many pixels, evenly spread, are kept: more cost memory and teach nothing."""
 
 MOST_TRIPLETS = 24
 """Slices predicted for evidence; more do not move a dozen weights that share millions of pixels."""
@@ -185,20 +197,66 @@ def interpolate_blended(flows: Flows, weights: BlendWeights, t: float) -> Image:
     return mix(*ingredients_at(flows, t), weights)
 
 
+def error_cues(first: Image, second: Image, linear: Image, added: Added, ratio: Plane) -> Cues:
+    """Return the square of every cue per pixel, averaged over a few pixels and over channels.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        The slices beside the gap.
+    linear, added, ratio
+        As `ingredients` returns them.
+    """
+    import cv2
+
+    def smooth(plane: Plane) -> Plane:
+        blurred: Plane = cv2.GaussianBlur(plane, (0, 0), AGREEMENT_SIGMA)
+        return blurred
+
+    across = smooth(np.abs(first - second).mean(axis=2))
+    along = ratio * (across + np.float32(AGREEMENT_FLOOR))
+    spread = smooth(np.square(added).max(axis=0).mean(axis=2))
+    gradient = np.gradient(linear, axis=(0, 1)) if min(ratio.shape) > 1 else [np.zeros_like(linear)]
+    steepness = smooth(sum(np.square(part) for part in gradient).mean(axis=2))
+    floor = np.full(ratio.size, LEAST_VARIANCE)
+    squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
+    return np.stack([*squares, floor], axis=1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some pixels of a predicted slice, as one row of an image.
+
+    Attributes
+    ----------
+    linear, added, ratio : as `ingredients` returns them
+    truth : (1, pixels, channels) what was measured
+    cues : (pixels, 5) see `error_cues`
+    """
+
+    linear: Image
+    added: Added
+    ratio: Plane
+    truth: Image
+    cues: Cues
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What one predicted slice says: normal equations of the weights, per channel.
+    """What one predicted slice says: normal equations of the weights, per channel, and a sample of its pixels.
 
     Attributes
     ----------
     k : the slice
     gram : (channels, regions, 4, regions, 4) inner products of what the regions' ingredients add to linear
     moment : (channels, regions, 4) inner products of that with what linear misses
+    sample : what the errors of the blend are learned from
     """
 
     k: int
     gram: Float64[np.ndarray, "channels regions 4 regions 4"]
     moment: Float64[np.ndarray, "channels regions 4"]
+    sample: Sample
 
 
 def gather_evidence(flows: Flows) -> list[Evidence]:
@@ -209,20 +267,30 @@ def gather_evidence(flows: Flows) -> list[Evidence]:
     flows : Flows
         The correspondence of the measured slices.
     """
-    return [_judge_slice(flows, k) for k in triplet_slices(len(flows.stack))]
+    triplets = triplet_slices(len(flows.stack))
+    flows.prepare([(k - 1, k + 1) for k in triplets])
+    return map_in_threads(lambda k: _judge_slice(flows, k), triplets)
 
 
 def _judge_slice(flows: Flows, k: int) -> Evidence:
+    stack, truth = flows.stack, flows.stack.image(k)
     linear, added, ratio = predict_without(flows, k)
-    missing = flows.stack.image(k) - linear
-    shares = np.moveaxis(region_shares(ratio), 2, 0)
+    shares = np.ascontiguousarray(np.moveaxis(region_shares(ratio), 2, 0))
     shape = (len(shares), len(added))
     grams, moments = [], []
     for channel in range(linear.shape[2]):
         x = (shares[:, np.newaxis] * added[..., channel]).reshape(len(shares) * len(added), -1).astype(np.float64)
         grams.append((x @ x.T).reshape(shape * 2))
-        moments.append((x @ missing[..., channel].ravel()).reshape(shape))
-    return Evidence(k, np.array(grams), np.array(moments))
+        moments.append((x @ (truth - linear)[..., channel].ravel()).reshape(shape))
+    every = -(-ratio.size // SAMPLED_PIXELS)
+
+    def sampled(values: np.ndarray, axis: int) -> np.ndarray:
+        flat = values.reshape(*values.shape[:axis], 1, -1, *values.shape[axis + 2 :])
+        return flat[(slice(None),) * (axis + 1) + (slice(None, None, every),)].copy()
+
+    cues = error_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every].copy()
+    sample = Sample(sampled(linear, 0), sampled(added, 1), sampled(ratio, 0), sampled(truth, 0), cues)
+    return Evidence(k, np.array(grams), np.array(moments), sample)
 
 
 def solve_blend(evidence: list[Evidence], channels: int) -> BlendWeights:

@@ -145,6 +145,7 @@ class _Fit:
         kept = list(plan.kept) if number == 0 else list(range(len(plan.stack)))
         stack = plan.stack.select(kept) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
+        flows.prepare()
         self.evidence = gather_evidence(flows)
         return Phase(
             stack, plan.stack, flows, solve_blend(self.evidence, stack.channels), plan.compositing, plan.device
@@ -244,7 +245,7 @@ class _Fit:
         )
 
     def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
-        bound = learn_error_bound(phase.flows, phase.weights)
+        bound = learn_error_bound(self.evidence, phase.weights)
         model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
         checkpoint = None if complete else capture(state, self.config, self.identity)
         return FitResult(model, model.scores, complete, checkpoint)

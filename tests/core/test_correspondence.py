@@ -334,6 +334,27 @@ def test_flows_are_computed_once_and_shared_through_the_memory():
     assert Flows(stack, 1, memory).between(1) is not found
 
 
+def test_flows_prepared_at_once_are_those_asked_for_later():
+    flows = Flows(stack_of(drifting_blobs(5, 2.0)), variants=1)
+    flows.prepare()
+    flows.prepare([(0, 2)])
+    prepared = [flows.across(*pair) for pair in ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2))]
+    alone = Flows(flows.stack, variants=1)
+    for found, pair in zip(prepared, ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2)), strict=True):
+        assert flows.across(*pair) is found
+        assert np.array_equal(found.forward, alone.across(*pair).forward)
+
+
+def test_no_more_flows_are_prepared_than_the_memory_holds():
+    stack = stack_of(drifting_blobs(6, 2.0))
+    one = Flows(stack, variants=2).between(0).nbytes
+    memory = RecentlyUsed(3 * one + 1)
+    flows = Flows(stack, 2, memory)
+    flows.prepare()
+    assert memory.get(("flow", 2, 2.0, 3.0), lambda: "kept", len) != "kept"
+    assert memory.get(("flow", 2, 3.0, 4.0), lambda: "not there", len) == "not there"
+
+
 def test_other_variants_are_other_flows_in_the_same_memory():
     memory = RecentlyUsed(2**20)
     stack = stack_of(drifting_blobs(2, 2.0))

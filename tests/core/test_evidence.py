@@ -5,13 +5,17 @@ from medgs_core.classical import SPLINE_REACH, interpolate_slices
 from medgs_core.correspondence import Correspondence, Flows, Motion, agreement, carry, carry_bent, correspond
 from medgs_core.evidence import (
     AGREEMENT_CENTERS,
+    CUES,
     FLOW_DISCOUNT,
     INGREDIENTS,
     MOST_TRIPLETS,
     PRIOR,
+    SAMPLED_PIXELS,
     BlendWeights,
     Evidence,
+    Sample,
     blend,
+    error_cues,
     gather_evidence,
     ingredients,
     interpolate_blended,
@@ -26,6 +30,14 @@ from medgs_core.evidence import (
 from ._stacks import UNEVEN, drifting_texture, random_images, stack_of
 
 REGIONS, KINDS = len(AGREEMENT_CENTERS), len(INGREDIENTS)
+NO_SAMPLE = Sample(
+    linear=np.zeros((1, 0, 1), np.float32),
+    added=np.zeros((KINDS, 1, 0, 1), np.float32),
+    ratio=np.zeros((1, 0), np.float32),
+    truth=np.zeros((1, 0, 1), np.float32),
+    cues=np.zeros((0, len(CUES))),
+)
+
 FLOAT32 = 2e-6
 """A dozen float32 operations on values of order 1."""
 
@@ -320,16 +332,38 @@ class TestNormalEquations:
             assert one.gram[channel] == pytest.approx(gram, abs=1e-4)
             assert one.moment[channel] == pytest.approx((parts * missing[..., channel]).sum(axis=(2, 3)), abs=1e-4)
 
+    @pytest.mark.parametrize("size", [(20, 22), (170, 150)])
+    def test_a_sample_is_evenly_spread_pixels_of_the_prediction(self, size):
+        images = random_images(3, *size, channels=2)
+        flows = flows_of(images)
+        linear, added, ratio = predict_without(flows, 1)
+        sample = gather_evidence(flows)[0].sample
+        every = 1 if ratio.size <= SAMPLED_PIXELS else 2
+        assert np.array_equal(sample.linear[0], linear.reshape(-1, 2)[::every])
+        assert np.array_equal(sample.added[:, 0], added.reshape(KINDS, -1, 2)[:, ::every])
+        assert np.array_equal(sample.ratio[0], ratio.ravel()[::every])
+        assert np.array_equal(sample.truth[0], images[1].reshape(-1, 2)[::every])
+        assert np.array_equal(sample.cues, error_cues(images[0], images[2], linear, added, ratio)[::every])
+
+    def test_evidence_is_the_same_every_time(self):
+        images = random_images(9, 20, 22)
+        first, second = (gather_evidence(flows_of(images)) for _ in range(2))
+        assert [one.k for one in first] == list(range(1, 8))
+        for one, other in zip(first, second, strict=True):
+            assert np.array_equal(one.gram, other.gram)
+            assert np.array_equal(one.moment, other.moment)
+
     def evidence(self, x, y, k=1):
         """Return the evidence of pixels (pixels, regions, kinds) of one channel."""
-        return Evidence(k, np.einsum("nri,nsj->risj", x, x)[np.newaxis], np.einsum("nri,n->ri", x, y)[np.newaxis])
+        gram, moment = np.einsum("nri,nsj->risj", x, x), np.einsum("nri,n->ri", x, y)
+        return Evidence(k, gram[np.newaxis], moment[np.newaxis], NO_SAMPLE)
 
     def alone(self, region, diagonal, moment):
         """Return the evidence of one region."""
         gram, moments = np.zeros((1, REGIONS, KINDS, REGIONS, KINDS)), np.zeros((1, REGIONS, KINDS))
         gram[0, region, :, region] = np.diag(diagonal)
         moments[0, region] = moment
-        return Evidence(1, gram, moments)
+        return Evidence(1, gram, moments, NO_SAMPLE)
 
     def test_weights_by_hand(self):
         # |8 f - 4| is least at 1/2 in the region seen; the others, of which nothing is known, shift as it does
@@ -362,7 +396,8 @@ class TestNormalEquations:
         ones = [
             self.evidence(generator.standard_normal((50, REGIONS, KINDS)), generator.standard_normal(50)) for _ in "ab"
         ]
-        both = Evidence(1, *(np.concatenate([getattr(one, name) for one in ones]) for name in ("gram", "moment")))
+        parts = (np.concatenate([getattr(one, name) for one in ones]) for name in ("gram", "moment"))
+        both = Evidence(1, *parts, NO_SAMPLE)
         alone = [solve_blend([one], 1).table[0] for one in ones]
         assert np.array_equal(solve_blend([both], 2).table, np.stack(alone))
 

@@ -48,6 +48,28 @@ flow is magnified. On even stacks it is 1, and 1/2 where an inner slice is predi
 
 LARGEST_GRAY = 255.0
 
+CHANNEL_STEPS = 8
+"""Channels weigh in whole multiples of an eighth of the strongest: a stack with some slices left out then sees nearly
+always as the whole one does, and shares its flows."""
+
+STRUCTURE_SLICES = 8
+"""Evenly spread slices that tell what the channels have in common."""
+
+STRUCTURE_SIGMA = 2.0
+"""Pixels over which structure is averaged before it counts, so that noise counts little."""
+
+NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 3.0
+"""Takes noise of standard deviation s to 2 s."""
+
+NOISE_FLOOR = 0.03
+"""In unit intensities: channels with less noise than this are equally good."""
+
+LEAST_CORRELATION = 0.1
+"""Channels whose gradients agree less than this, one way or the other, are taken to be of the same contrast."""
+
+ChannelWeights = tuple[float, ...]
+"""Weight of each channel in what the flow sees; negative where its contrast is inverted. Magnitudes add to one."""
+
 AGREEMENT_SIGMA = 2.0
 """Pixels over which mismatch is averaged before it is judged."""
 
@@ -116,16 +138,61 @@ def _flow_method(stiffness: Stiffness) -> Any:
     return method
 
 
-def _gray(image: Image) -> UInt8[np.ndarray, "height width"]:
-    """Return the mean of the channels in 8 bits, the only depth the flow works on."""
-    levels = np.rint(np.clip(image.mean(axis=2), 0.0, 1.0) * LARGEST_GRAY)
+def common_structure(stack: SliceStack) -> ChannelWeights:
+    """Return the weights with which the channels of a stack show best the structure that they share.
+
+    A channel weighs as the strength of its smoothed gradients over the variance of its noise, which is the best
+    there is for one structure under independent noise. Signs are those of the leading eigenvector of the correlation of
+    these gradients, so channels of opposite contrast do not cancel.
+    """
+    import cv2
+
+    if stack.channels == 1:
+        return (1.0,)
+    covariance, noise = np.zeros((stack.channels, stack.channels)), np.zeros(stack.channels)
+    chosen = sorted({round(k) for k in np.linspace(0, len(stack) - 1, STRUCTURE_SLICES)})
+    for k in chosen:
+        planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(stack.image(k), 2, 0)]
+        smooth = [cv2.GaussianBlur(plane, (0, 0), STRUCTURE_SIGMA) for plane in planes]
+        for axis in (0, 1):
+            slopes = np.stack([np.diff(plane, axis=axis).ravel() for plane in smooth]).astype(np.float64)
+            covariance += slopes @ slopes.T
+        # a difference of differences, which ramps and most edges leave alone; of unit noise its median is 1.35
+        noise += [np.median(np.abs(cv2.filter2D(plane, -1, NOISE_KERNEL))) / 1.35 / len(chosen) for plane in planes]
+    strength = np.sqrt(np.diag(covariance))
+    if not strength.any():
+        return (1.0 / stack.channels,) * stack.channels
+    scale = np.where(strength > 0, strength, 1.0)
+    correlation = covariance / np.outer(scale, scale)
+    correlation[np.abs(correlation) < LEAST_CORRELATION] = 0.0
+    leading = np.linalg.eigh(correlation)[1][:, -1]
+    leading[np.abs(leading) < LEAST_CORRELATION] = 0.0
+    worth = strength / (np.square(noise) + NOISE_FLOOR**2)
+    # seen as the most telling channel shows it
+    signs = np.where(leading * (leading[np.argmax(worth)] or 1.0) < 0, -1.0, 1.0)
+    steps = np.rint(CHANNEL_STEPS * worth / worth.max())
+    return tuple(float(weight) for weight in np.where(steps > 0, signs, 1.0) * steps / steps.sum())
+
+
+def project(image: Image, weights: ChannelWeights) -> Plane:
+    """Return what the channels show together, in [0, 1]; channels of negative weight count inverted."""
+    plane = sum(np.float32(abs(w)) * (1 - image[..., c] if w < 0 else image[..., c]) for c, w in enumerate(weights))
+    projected: Plane = np.asarray(plane, np.float32)
+    return projected
+
+
+def _gray(plane: Plane) -> UInt8[np.ndarray, "height width"]:
+    """Return a plane in 8 bits, the only depth the flow works on."""
+    levels = np.rint(np.clip(plane, 0.0, 1.0) * LARGEST_GRAY)
     return np.asarray(levels, dtype=np.uint8)
 
 
-def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence:
+def correspond(
+    first: Image, second: Image, variants: int = 1, channel_weights: ChannelWeights | None = None
+) -> Correspondence:
     """Return the flow between two slices in both directions.
 
-    Dense inverse search with variational refinement (Kroeger et al. 2016), on the mean of the channels.
+    Dense inverse search with variational refinement (Kroeger et al. 2016).
 
     Parameters
     ----------
@@ -133,6 +200,8 @@ def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence
         Unit intensities.
     variants : int
         How many flows of different stiffness to compute, 1 or 2.
+    channel_weights : tuple of float, optional
+        What the flow sees, see `common_structure`; the mean of the channels if not given.
 
     Returns
     -------
@@ -144,7 +213,8 @@ def correspond(first: Image, second: Image, variants: int = 1) -> Correspondence
     shape = (variants, height, width, 2)
     if min(height, width) < SMALLEST_SIDE:
         return Correspondence(np.zeros(shape, np.float16), np.zeros(shape, np.float16))
-    a, b = _gray(first), _gray(second)
+    weights = channel_weights or (1.0 / first.shape[2],) * first.shape[2]
+    a, b = (_gray(project(image, weights)) for image in (first, second))
     forward, backward = np.empty(shape, np.float16), np.empty(shape, np.float16)
     for variant, stiffness in enumerate(VARIANTS[:variants]):
         method = _flow_method(stiffness)
@@ -190,7 +260,7 @@ def carry(
     second: Image,
     between: Correspondence,
     alpha: float,
-    judged: int | None = None,
+    judged: ChannelWeights | None = None,
     bounded: bool = False,
 ) -> tuple[Image, Plane]:
     """Return the slice at fraction alpha between two slices, along the flow, and how much the two disagree.
@@ -206,8 +276,8 @@ def carry(
         The flow between the two measured slices.
     alpha : float
         Position in [0, 1]: 0 gives the first slice, 1 the second.
-    judged : int, optional
-        The mismatch is taken over the first so many channels; all if not given.
+    judged : tuple of float, optional
+        How much each of the first channels counts in the mismatch; all the same if not given.
     bounded : bool
         The blend never leaves the range of the two slices, see `warp`.
 
@@ -222,7 +292,13 @@ def carry(
 
 
 def carry_bent(
-    first: Image, second: Image, motion: Motion, positions: Positions, k: int, z: float, judged: int | None = None
+    first: Image,
+    second: Image,
+    motion: Motion,
+    positions: Positions,
+    k: int,
+    z: float,
+    judged: ChannelWeights | None = None,
 ) -> tuple[Image, Plane]:
     """Return the slice at position z along paths that bend, and how much the two slices disagree.
 
@@ -241,7 +317,7 @@ def carry_bent(
         The gap, between slices k and k + 1.
     z : float
         Position in the gap.
-    judged : int, optional
+    judged : tuple of float, optional
         As for `carry`.
 
     Returns
@@ -259,7 +335,7 @@ Paths = Iterable[tuple[Flow, Flow, float]]
 
 
 def _meet(
-    first: Image, second: Image, paths: Paths, alpha: float, judged: int | None, bounded: bool
+    first: Image, second: Image, paths: Paths, alpha: float, judged: ChannelWeights | None, bounded: bool
 ) -> tuple[Image, Plane]:
     """Return the weighted mean of both slices carried along the paths, and its mismatch."""
     blend = np.zeros_like(first)
@@ -267,7 +343,7 @@ def _meet(
     for to_first, to_second, share in paths:
         from_first, from_second = warp(first, to_first, bounded), warp(second, to_second, bounded)
         blend += np.float32(share) * (np.float32(1.0 - alpha) * from_first + np.float32(alpha) * from_second)
-        mismatch += np.float32(share) * np.abs(from_first - from_second)[..., :judged].mean(axis=2)
+        mismatch += np.float32(share) * difference(from_first, from_second, judged)
     return blend, mismatch
 
 
@@ -313,7 +389,17 @@ def lagrange_weights(positions: Positions, z: float) -> Positions:
     return weights
 
 
-def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
+def difference(first: Image, second: Image, judged: ChannelWeights | None = None) -> Plane:
+    """Return the mean absolute difference over channels, each weighed as in `carry`."""
+    if judged is None:
+        mean: Plane = np.abs(first - second).mean(axis=2)
+        return mean
+    count = len(judged)
+    weighed: Plane = np.abs(first[..., :count] - second[..., :count]) @ np.abs(np.array(judged, np.float32))
+    return weighed
+
+
+def agreement(first: Image, second: Image, mismatch: Plane, judged: ChannelWeights | None = None) -> Plane:
     """Return how much of the change between two slices the flow leaves unexplained, per pixel.
 
     The ratio of the mismatch along the flow to the mismatch straight across, both averaged over a few pixels:
@@ -325,6 +411,8 @@ def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
         The two slices, in unit intensities.
     mismatch : (height, width)
         What `carry` returns for them.
+    judged : tuple of float, optional
+        As for `carry`.
 
     Returns
     -------
@@ -333,7 +421,7 @@ def agreement(first: Image, second: Image, mismatch: Plane) -> Plane:
     """
     import cv2
 
-    straight = np.abs(first - second).mean(axis=2)
+    straight = difference(first, second, judged)
     sizes = (0, 0)  # kernel size from sigma
     along = cv2.GaussianBlur(mismatch, sizes, AGREEMENT_SIGMA)
     across = cv2.GaussianBlur(straight, sizes, AGREEMENT_SIGMA)
@@ -354,16 +442,25 @@ class Flows:
         Where results are kept; shared by whoever asks for flows of the same volume, of no other. Slices are
         told apart by their positions, so a stack that leaves slices out shares the gaps that it has in common
         with the whole.
+    channel_weights : tuple of float, optional
+        What the flow sees; the `common_structure` of the stack if not given.
     """
 
-    def __init__(self, stack: SliceStack, variants: int, memory: RecentlyUsed[Any] | None = None) -> None:
+    def __init__(
+        self,
+        stack: SliceStack,
+        variants: int,
+        memory: RecentlyUsed[Any] | None = None,
+        channel_weights: ChannelWeights | None = None,
+    ) -> None:
         self.stack = stack
         self.variants = variants
+        self.channel_weights = channel_weights or common_structure(stack)
         self._memory = RecentlyUsed(CACHE_BYTES) if memory is None else memory
 
     def of_part(self, stack: SliceStack) -> "Flows":
-        """Return the flows of a stack that leaves out slices of this one; both keep results in the same place."""
-        return Flows(stack, self.variants, self._memory)
+        """Return the flows of a stack that leaves out slices of this one, seen alike and kept in the same place."""
+        return Flows(stack, self.variants, self._memory, self.channel_weights)
 
     def between(self, k: int) -> Correspondence:
         """Return the correspondence of slices k and k + 1."""
@@ -392,8 +489,9 @@ class Flows:
         """Return the correspondence of any two slices."""
 
         def compute() -> Correspondence:
-            return correspond(self.stack.image(first), self.stack.image(second), self.variants)
+            images = self.stack.image(first), self.stack.image(second)
+            return correspond(*images, self.variants, self.channel_weights)
 
-        key = ("flow", self.variants, *(float(self.stack.positions[k]) for k in (first, second)))
+        key = ("flow", self.variants, self.channel_weights, *(float(self.stack.positions[k]) for k in (first, second)))
         found: Correspondence = self._memory.get(key, compute, lambda flow: flow.nbytes)
         return found

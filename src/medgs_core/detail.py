@@ -64,7 +64,7 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     carried = _carried(stack, estimate, around, smoothing - trust)
     weights = BlendWeights(np.array(strength.blend, np.float32))
     channels = stack.channels
-    mixed = blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, channels)
+    mixed = blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights)
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)

@@ -12,7 +12,16 @@ from jaxtyping import Float32, Float64
 
 from medgs_core.arrays import Image, Plane, Positions, Stack
 from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
-from medgs_core.correspondence import AGREEMENT_FLOOR, AGREEMENT_SIGMA, Flows, Motion, agreement, carry, carry_bent
+from medgs_core.correspondence import (
+    AGREEMENT_FLOOR,
+    AGREEMENT_SIGMA,
+    ChannelWeights,
+    Flows,
+    Motion,
+    agreement,
+    carry,
+    carry_bent,
+)
 from medgs_core.threads import map_in_threads
 
 INGREDIENTS = ("cubic", "pchip", "flow", "bent")
@@ -79,7 +88,7 @@ class BlendWeights:
 
 
 def ingredients(
-    images: Stack, positions: Positions, k: int, z: float, motion: Motion, judged: int
+    images: Stack, positions: Positions, k: int, z: float, motion: Motion, judged: ChannelWeights
 ) -> tuple[Image, Added, Plane]:
     """Return linear at z, what the ingredients add to it, and the agreement of the two neighbors.
 
@@ -95,8 +104,8 @@ def ingredients(
         Position in the gap.
     motion : Motion
         The flow across the gap and beside it.
-    judged : int
-        The agreement is judged on the first so many channels.
+    judged : tuple of float
+        How much each of the first channels counts in the agreement.
 
     Returns
     -------
@@ -116,7 +125,7 @@ def ingredients(
     added = np.stack([cubic, pchip, straight, bent])
     added -= linear
     mismatch = (mismatch + other_mismatch) / 2
-    return linear, added, agreement(first[..., :judged], second[..., :judged], mismatch)
+    return linear, added, agreement(first, second, mismatch, judged)
 
 
 def region_shares(ratio: Plane) -> Shares:
@@ -134,7 +143,7 @@ def blend(
     z: float,
     motion: Motion,
     weights: BlendWeights,
-    judged: int,
+    judged: ChannelWeights,
 ) -> Image:
     """Return the weighted interpolant at position z; parameters as in `ingredients`.
 
@@ -180,7 +189,9 @@ def predict_without(flows: Flows, k: int) -> tuple[Image, Added, Plane]:
     others = [j for j in neighborhood(len(stack), k)[0] if j != k]
     images = np.stack([stack.image(j) for j in others])
     positions, z = stack.positions[others], float(stack.positions[k])
-    return ingredients(images, positions, others.index(k - 1), z, flows.motion_across(k - 1, k + 1), stack.channels)
+    return ingredients(
+        images, positions, others.index(k - 1), z, flows.motion_across(k - 1, k + 1), flows.channel_weights
+    )
 
 
 def ingredients_at(flows: Flows, t: float) -> tuple[Image, Added, Plane]:
@@ -189,7 +200,7 @@ def ingredients_at(flows: Flows, t: float) -> tuple[Image, Added, Plane]:
     k, _ = stack.bracket(t)
     around, gap = neighborhood(len(stack), k)
     images = np.stack([stack.image(j) for j in around])
-    return ingredients(images, stack.positions[around], gap, stack.z_at(t), flows.motion(k), stack.channels)
+    return ingredients(images, stack.positions[around], gap, stack.z_at(t), flows.motion(k), flows.channel_weights)
 
 
 def interpolate_blended(flows: Flows, weights: BlendWeights, t: float) -> Image:

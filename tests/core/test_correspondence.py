@@ -16,8 +16,10 @@ from medgs_core.correspondence import (
     agreement,
     carry,
     carry_bent,
+    common_structure,
     correspond,
     lagrange_weights,
+    project,
     warp,
 )
 
@@ -76,7 +78,58 @@ def test_flow_is_the_same_every_time():
     assert np.array_equal(first.backward, second.backward)
 
 
-def test_flow_sees_the_mean_of_the_channels():
+class TestCommonStructure:
+    def test_one_channel_is_seen_as_it_is(self):
+        stack = stack_of(drifting_blobs(2, 2.0))
+        assert common_structure(stack) == (1.0,)
+        assert np.array_equal(project(stack.image(0), (1.0,)), stack.image(0)[..., 0])
+
+    @pytest.mark.parametrize(
+        ("contrasts", "expected"),
+        [
+            ((1, 1), (0.5, 0.5)),
+            ((1, -1), (0.5, -0.5)),
+            ((-0.5, 1), (-1 / 3, 2 / 3)),
+            ((1, 0, -1, 1), (1 / 3, 0, -1 / 3, 1 / 3)),
+            ((0, 0), (0.5, 0.5)),
+        ],
+    )
+    def test_channels_weigh_as_their_contrast_does_with_its_sign(self, contrasts, expected):
+        base = drifting_blobs(4, 2.0)
+        images = np.concatenate([0.5 + np.float32(contrast) * (base - 0.5) for contrast in contrasts], axis=3)
+        assert common_structure(stack_of(images)) == pytest.approx(expected)
+
+    def test_noise_makes_a_channel_weigh_less(self):
+        images = np.repeat(drifting_blobs(4, 2.0), 2, axis=3)
+        images[..., 1] += 0.1 * np.random.default_rng(0).standard_normal(images.shape[:3], dtype=np.float32)
+        first, second = common_structure(stack_of(np.clip(images, 0, 1)))
+        # 0.03^2 / (0.03^2 + 0.1^2) = 0.08, in steps of 1/8
+        assert (first, second) == pytest.approx((8 / 9, 1 / 9))
+
+    def test_channels_with_structure_of_their_own_both_count(self):
+        first, second = drifting_blobs(3, 2.0), drifting_blobs(3, 2.0)[:, ::-1, ::-1]
+        weights = common_structure(stack_of(np.concatenate([first, second], axis=3)))
+        assert min(np.abs(weights)) > 0.4
+
+    def test_inverted_channels_are_turned_over(self):
+        image = random_images(1)[0]
+        expected = 0.25 * image[..., 0] + 0.75 * (1 - image[..., 1])
+        assert project(image, (0.25, -0.75)) == pytest.approx(expected, abs=1e-6)
+
+    def test_a_part_of_a_stack_sees_as_the_whole_does(self):
+        stack = stack_of(random_images(9, 20, 22, channels=3))
+        whole = Flows(stack, 1)
+        part = whole.of_part(stack.select([0, 1, 5]))
+        assert part.channel_weights == whole.channel_weights
+        assert part.across(0, 1) is whole.across(0, 1)
+
+    def test_opposite_channels_do_not_cancel(self):
+        base = drifting_blobs(2, 3.0)
+        flows = Flows(stack_of(np.concatenate([base, 1 - base], axis=3)), 1)
+        assert abs(inner(flows.between(0).forward.astype(np.float32))[..., 0].mean() - 3.0) < FLOW_TOLERANCE
+
+
+def test_flow_sees_the_mean_of_the_channels_unless_told():
     # five channels of which one moves: the mean moves too, with a fifth of the contrast
     still = np.repeat(np.full_like(blobs(), 0.5), 4, axis=2)
     first, second = (np.concatenate([still, blobs(x)], axis=2) for x in (0.0, 2.0))
@@ -205,8 +258,8 @@ def test_carry_is_the_same_from_the_other_side():
 def test_mismatch_is_judged_on_the_first_channels_only():
     first, second = random_images(2, 9, 7, 3)
     still = constant_flow(9, 7, 0, 0)
-    mismatch = carry(first, second, still, 0.5, judged=2)[1]
-    assert mismatch == pytest.approx(np.abs(first - second)[..., :2].mean(axis=2), abs=1e-6)
+    mismatch = carry(first, second, still, 0.5, judged=(0.25, -0.75))[1]
+    assert mismatch == pytest.approx(np.abs(first - second)[..., :2] @ [0.25, 0.75], abs=1e-6)
 
 
 class TestBentPaths:
@@ -351,8 +404,8 @@ def test_no_more_flows_are_prepared_than_the_memory_holds():
     memory = RecentlyUsed(3 * one + 1)
     flows = Flows(stack, 2, memory)
     flows.prepare()
-    assert memory.get(("flow", 2, 2.0, 3.0), lambda: "kept", len) != "kept"
-    assert memory.get(("flow", 2, 3.0, 4.0), lambda: "not there", len) == "not there"
+    assert memory.get(("flow", 2, (1.0,), 2.0, 3.0), lambda: "kept", len) != "kept"
+    assert memory.get(("flow", 2, (1.0,), 3.0, 4.0), lambda: "not there", len) == "not there"
 
 
 def test_other_variants_are_other_flows_in_the_same_memory():

@@ -87,7 +87,7 @@ def test_detail_is_its_equation_with_the_interpolants_made_apart(trust, smoothin
     k, alpha = stack.bracket(t)
     seen = slice(max(0, k - 4), k + 6)
     both = np.concatenate([stack.images(), rendered], axis=3)[seen]
-    arguments = (stack.positions[seen], k - seen.start, stack.z_at(t), flows.motion(k), MIXED, channels)
+    arguments = (stack.positions[seen], k - seen.start, stack.z_at(t), flows.motion(k), MIXED, flows.channel_weights)
     interpolated = blend(both, *arguments)
     of_slices, of_rendered = interpolated[..., :channels], interpolated[..., channels:]
     fading = 4 * alpha * (1 - alpha)

@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py [--preset balanced] [--repeats 3]
 
-fits phantoms of moving ellipses in processes of their own, kernels compiled before, the sizes in turn. Seconds are those of
-the fit; memory is what the peak of the process rose by during it, beside what the plan announces.
+fits phantoms of moving ellipses in processes of their own, kernels compiled before, sizes in turn. Seconds are those
+of the fit; memory is what the peak of the process rose by during it, beside what the plan announces.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--case", case]
             rows[size].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     print(f"Preset {args.preset}; Python {platform.python_version()}; medians of {args.repeats}\n")
-    print("| slices | size | steps | s | ms per slice | µs per pixel | peak MiB of the fit | announced MiB | bytes per voxel |")
+    print("| slices | size | steps | s | ms per slice | µs per pixel | peak MiB | announced MiB | bytes per voxel |")
     print("|---" * 9 + "|")
     for (slices, side), found in rows.items():
         seconds, peak = (statistics.median(one[name] for one in found) for name in ("seconds", "peak"))

@@ -28,6 +28,10 @@ class RecentlyUsed(Generic[Value]):
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def room(self, size: int) -> int:
+        """Return how many results of so many bytes fit in, at least one."""
+        return max(1, self._max_bytes // max(size, 1))
+
     def get(self, key: Hashable, compute: Callable[[], Value], size: Callable[[Value], int]) -> Value:
         """Return the result for the key, computed if it is not at hand.
 

@@ -64,7 +64,7 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     carried = _carried(stack, estimate, around, smoothing - trust)
     weights = BlendWeights(np.array(strength.blend, np.float32))
     channels = stack.channels
-    mixed = blend(carried, stack.positions[around], gap, z, flows.between(k), weights, channels)
+    mixed = blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights)
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)
@@ -100,5 +100,5 @@ def _excess(stack: SliceStack, flows: Flows, k: int, alpha: float) -> Image:
 
 def strength_of(weights: BlendWeights, trust: float, smoothing: float) -> DetailStrength:
     """Return the strength that these weights, trust and smoothing make, as a model keeps it."""
-    rows = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in weights.table)
-    return DetailStrength(rows, trust, smoothing)
+    table = tuple(tuple(tuple(float(weight) for weight in row) for row in rows) for rows in weights.table)
+    return DetailStrength(table, trust, smoothing)

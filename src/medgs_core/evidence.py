@@ -1,33 +1,61 @@
 """What the volume says about the ways to fill a gap, by predicting its own measured slices.
 
-An inner slice is predicted from the others; from how well linear, cubic, PCHIP and flow do, region by region,
-follow the weights of a blend that is exact at measured slices.
+An inner slice is predicted from the others; from how well linear, cubic, PCHIP and two flows do, in each channel and
+wherever the flow explains much or little, follow the weights of a blend that is exact at measured slices.
 A stack comes in, `BlendWeights` and blended slices go out.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64
 
 from medgs_core.arrays import Image, Plane, Positions, Stack
 from medgs_core.classical import SPLINE_REACH, interpolate_cubic, interpolate_pchip
-from medgs_core.correspondence import Correspondence, Flows, agreement, carry
+from medgs_core.correspondence import (
+    AGREEMENT_FLOOR,
+    AGREEMENT_SIGMA,
+    ChannelWeights,
+    Flows,
+    Motion,
+    agreement,
+    carry,
+    carry_bent,
+)
+from medgs_core.threads import map_in_threads
 
-INGREDIENTS = ("cubic", "pchip", "flow")
-"""What is weighed against linear, which gets the rest, so that the weights always add to one."""
+INGREDIENTS = ("cubic", "pchip", "flow", "bent")
+"""What is weighed against linear, which gets the rest, so that the weights always add to one: `flow` is the stiff flow
+along straight paths, `bent` the supple one along paths that bend."""
 
-Added = Float32[np.ndarray, "height width ingredients channels"]
-"""Cubic, PCHIP and flow, each minus linear."""
+PCHIP, FLOWS = 1, slice(2, 4)
+"""Their places among the ingredients."""
 
-AGREEMENT_EDGES = (0.5, 0.8, 1.2)
-"""Borders between regions where the flow explains the change well, somewhat, hardly, and not at all."""
+Added = Float32[np.ndarray, "ingredients height width channels"]
+"""Each ingredient minus linear."""
 
-PRIOR = (0.0, 0.2, 0.7)
-"""Weights where the stack has no inner slice to learn from: what most volumes with thick slices end at."""
+Shares = Float32[np.ndarray, "height width regions"]
+
+AGREEMENT_CENTERS = (0.4, 0.8, 1.3)
+"""Where the flow explains the change well, hardly, and not at all. Between them weights go over linearly in the log
+of the ratio, so that no seams show."""
+
+PRIOR = ((0.0, 0.2, 0.375, 0.375), (0.0, 0.2, 0.25, 0.25), (0.0, 0.2, 0.125, 0.125))
+"""Weights by region where the stack has no inner slice to learn from: what most volumes end at on average."""
+
+CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
+"""What tells how far the blend may be off."""
+
+LEAST_VARIANCE = 1e-6
+"""In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
+
+Cues = Float64[np.ndarray, "pixels channels 5"]
+
+SAMPLED_PIXELS = 20_000
+"""Of a predicted slice at most so many pixels, evenly spread, are kept: more cost memory and teach nothing."""
 
 MOST_TRIPLETS = 24
-"""Slices predicted for evidence; more do not move six or twelve weights that share millions of pixels."""
+"""Slices predicted for evidence; more do not move a dozen weights that share millions of pixels."""
 
 GLOBAL_RIDGE = 1e-3
 REGION_RIDGE = 1e-2
@@ -37,30 +65,30 @@ LEAST_INFORMATION = 1e-6
 """Sum of squares over all predicted pixels below which the ingredients differ from linear by the rounding of
 float32 only (3e-16 a pixel): weights learned from that would be noise, and may be huge."""
 
-FLOW_DISCOUNT = 0.9
-"""Share of the flow's learned weight that holds in a gap half as wide as the one it was learned on; the rest
+FLOW_DISCOUNT = 0.85
+"""Share of the flows' learned weight that holds in a gap half as wide as the one it was learned on; the rest
 goes to PCHIP. Motion shrinks with the gap, noise that the flow carries does not (docs/method.md)."""
 
 
 @dataclass(frozen=True)
 class BlendWeights:
-    """How much each ingredient counts, by region.
+    """How much each ingredient counts, by channel and region.
 
     Attributes
     ----------
-    table : (regions, 3) weights of cubic, PCHIP and flow; linear gets one minus their sum
+    table : (channels, regions, 4) weights of the ingredients; linear gets one minus their sum
     """
 
-    table: Float32[np.ndarray, "regions 3"]
+    table: Float32[np.ndarray, "channels regions 4"]
 
     @staticmethod
-    def prior() -> "BlendWeights":
+    def prior(channels: int) -> "BlendWeights":
         """Return the weights to use without evidence."""
-        return BlendWeights(np.tile(np.array(PRIOR, np.float32), (len(AGREEMENT_EDGES) + 1, 1)))
+        return BlendWeights(np.tile(np.array(PRIOR, np.float32), (channels, 1, 1)))
 
 
 def ingredients(
-    images: Stack, positions: Positions, k: int, z: float, between: Correspondence, judged: int
+    images: Stack, positions: Positions, k: int, z: float, motion: Motion, judged: ChannelWeights
 ) -> tuple[Image, Added, Plane]:
     """Return linear at z, what the ingredients add to it, and the agreement of the two neighbors.
 
@@ -74,33 +102,38 @@ def ingredients(
         The gap, between images k and k + 1.
     z : float
         Position in the gap.
-    between : Correspondence
-        The flow across the gap.
-    judged : int
-        The agreement is judged on the first so many channels.
+    motion : Motion
+        The flow across the gap and beside it.
+    judged : tuple of float
+        How much each of the first channels counts in the agreement.
 
     Returns
     -------
     linear : (height, width, channels)
-    added : (height, width, 3, channels)
-        Cubic, PCHIP and flow, each minus linear.
+    added : (4, height, width, channels)
+        The ingredients, each minus linear.
     ratio : (height, width)
         See `correspondence.agreement`.
     """
     alpha = np.float32((z - positions[k]) / (positions[k + 1] - positions[k]))
     first, second = images[k], images[k + 1]
     linear = (1 - alpha) * first + alpha * second
-    carried, mismatch = carry(first, second, between, float(alpha), judged)
+    straight, mismatch = carry(first, second, motion.across.leading(), float(alpha), judged)
+    bent, other_mismatch = carry_bent(first, second, motion, positions, k, z, judged)
     cubic = interpolate_cubic(images, positions, z)
     pchip = interpolate_pchip(images, positions, k, z)
-    added = np.stack([cubic - linear, pchip - linear, carried - linear], axis=2)
-    return linear, added, agreement(first[..., :judged], second[..., :judged], mismatch)
+    added = np.stack([cubic, pchip, straight, bent])
+    added -= linear
+    mismatch = (mismatch + other_mismatch) / 2
+    return linear, added, agreement(first, second, mismatch, judged)
 
 
-def regions(ratio: Plane) -> Int[np.ndarray, "height width"]:
-    """Return the row of the weight table that each pixel takes, by its agreement."""
-    rows: np.ndarray = np.digitize(ratio, AGREEMENT_EDGES)
-    return rows
+def region_shares(ratio: Plane) -> Shares:
+    """Return how much of each region's weights a pixel takes, by its agreement: not negative, adding to one."""
+    centers = np.log(AGREEMENT_CENTERS)
+    place = np.interp(np.log(np.maximum(ratio, AGREEMENT_CENTERS[0])), centers, np.arange(len(centers)))
+    shares: Shares = np.maximum(1 - np.abs(place[..., np.newaxis] - np.arange(len(centers))), 0).astype(np.float32)
+    return shares
 
 
 def blend(
@@ -108,21 +141,32 @@ def blend(
     positions: Positions,
     k: int,
     z: float,
-    between: Correspondence,
+    motion: Motion,
     weights: BlendWeights,
-    judged: int,
+    judged: ChannelWeights,
 ) -> Image:
     """Return the weighted interpolant at position z; parameters as in `ingredients`.
 
     At the position of image k or k + 1 it is that image, whatever the weights.
     """
-    return mix(*ingredients(images, positions, k, z, between, judged), weights)
+    return mix(*ingredients(images, positions, k, z, motion, judged), weights)
 
 
 def mix(linear: Image, added: Added, ratio: Plane, weights: BlendWeights) -> Image:
-    """Return linear plus the ingredients, each weighed as its region tells; parameters as `ingredients` returns."""
-    per_pixel = weights.table[regions(ratio)]  # (height, width, 3)
-    result: Image = linear + np.einsum("hwm,hwmc->hwc", per_pixel, added, dtype=np.float32)
+    """Return linear plus the ingredients, each weighed as its channel and region tell.
+
+    Parameters
+    ----------
+    linear, added, ratio
+        As `ingredients` returns them; channels beyond those of the weights take the weights in turn.
+    weights : BlendWeights
+        How much each counts.
+    """
+    shares = region_shares(ratio)
+    per_pixel = [np.moveaxis(shares @ table, 2, 0) for table in weights.table]  # channels of (4, height, width)
+    result = linear.copy()
+    for channel in range(linear.shape[2]):
+        result[..., channel] += (per_pixel[channel % len(per_pixel)] * added[..., channel]).sum(axis=0)
     return result
 
 
@@ -145,7 +189,9 @@ def predict_without(flows: Flows, k: int) -> tuple[Image, Added, Plane]:
     others = [j for j in neighborhood(len(stack), k)[0] if j != k]
     images = np.stack([stack.image(j) for j in others])
     positions, z = stack.positions[others], float(stack.positions[k])
-    return ingredients(images, positions, others.index(k - 1), z, flows.across(k - 1, k + 1), stack.channels)
+    return ingredients(
+        images, positions, others.index(k - 1), z, flows.motion_across(k - 1, k + 1), flows.channel_weights
+    )
 
 
 def ingredients_at(flows: Flows, t: float) -> tuple[Image, Added, Plane]:
@@ -154,7 +200,7 @@ def ingredients_at(flows: Flows, t: float) -> tuple[Image, Added, Plane]:
     k, _ = stack.bracket(t)
     around, gap = neighborhood(len(stack), k)
     images = np.stack([stack.image(j) for j in around])
-    return ingredients(images, stack.positions[around], gap, stack.z_at(t), flows.between(k), stack.channels)
+    return ingredients(images, stack.positions[around], gap, stack.z_at(t), flows.motion(k), flows.channel_weights)
 
 
 def interpolate_blended(flows: Flows, weights: BlendWeights, t: float) -> Image:
@@ -162,20 +208,71 @@ def interpolate_blended(flows: Flows, weights: BlendWeights, t: float) -> Image:
     return mix(*ingredients_at(flows, t), weights)
 
 
+def error_cues(first: Image, second: Image, linear: Image, added: Added, ratio: Plane) -> Cues:
+    """Return the square of every cue per pixel and channel, averaged over a few pixels.
+
+    The agreement is shared: there is one flow for all channels.
+
+    Parameters
+    ----------
+    first, second : (height, width, channels)
+        The slices beside the gap.
+    linear, added, ratio
+        As `ingredients` returns them.
+    """
+    import cv2
+
+    def smooth(plane: Plane) -> Plane:
+        blurred: Plane = cv2.GaussianBlur(plane, (0, 0), AGREEMENT_SIGMA)
+        return blurred
+
+    channels = []
+    for c in range(linear.shape[2]):
+        across = smooth(np.abs(first[..., c] - second[..., c]))
+        along = ratio * (across + np.float32(AGREEMENT_FLOOR))
+        spread = smooth(np.square(added[..., c]).max(axis=0))
+        gradient = np.gradient(linear[..., c]) if min(ratio.shape) > 1 else [np.zeros_like(ratio)]
+        steepness = smooth(sum(np.square(part) for part in gradient))
+        floor = np.full(ratio.size, LEAST_VARIANCE)
+        squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
+        channels.append(np.stack([*squares, floor], axis=1))
+    return np.stack(channels, axis=1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some pixels of a predicted slice, as one row of an image.
+
+    Attributes
+    ----------
+    linear, added, ratio : as `ingredients` returns them
+    truth : (1, pixels, channels) what was measured
+    cues : (pixels, channels, 5) see `error_cues`
+    """
+
+    linear: Image
+    added: Added
+    ratio: Plane
+    truth: Image
+    cues: Cues
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What one predicted slice says: normal equations of the weights, per region.
+    """What one predicted slice says: normal equations of the weights, per channel, and a sample of its pixels.
 
     Attributes
     ----------
     k : the slice
-    gram : (regions, 3, 3) inner products of what the ingredients add to linear
-    moment : (regions, 3) inner products of that with what linear misses
+    gram : (channels, regions, 4, regions, 4) inner products of what the regions' ingredients add to linear
+    moment : (channels, regions, 4) inner products of that with what linear misses
+    sample : what the errors of the blend are learned from
     """
 
     k: int
-    gram: Float64[np.ndarray, "regions 3 3"]
-    moment: Float64[np.ndarray, "regions 3"]
+    gram: Float64[np.ndarray, "channels regions 4 regions 4"]
+    moment: Float64[np.ndarray, "channels regions 4"]
+    sample: Sample
 
 
 def gather_evidence(flows: Flows) -> list[Evidence]:
@@ -186,49 +283,75 @@ def gather_evidence(flows: Flows) -> list[Evidence]:
     flows : Flows
         The correspondence of the measured slices.
     """
-    return [_judge_slice(flows, k) for k in triplet_slices(len(flows.stack))]
+    triplets = triplet_slices(len(flows.stack))
+    flows.prepare([(k - 1, k + 1) for k in triplets])
+    return map_in_threads(lambda k: _judge_slice(flows, k), triplets)
 
 
 def _judge_slice(flows: Flows, k: int) -> Evidence:
-    count, kinds = len(AGREEMENT_EDGES) + 1, len(INGREDIENTS)
+    stack, truth = flows.stack, flows.stack.image(k)
     linear, added, ratio = predict_without(flows, k)
-    missing = flows.stack.image(k) - linear
-    region = regions(ratio)
-    gram, moment = np.zeros((count, kinds, kinds)), np.zeros((count, kinds))
-    for row in range(count):
-        inside = region == row
-        x = added[inside].swapaxes(1, 2).reshape(-1, kinds).astype(np.float64)  # (pixels * channels, 3)
-        gram[row] = x.T @ x
-        moment[row] = x.T @ missing[inside].ravel()
-    return Evidence(k, gram, moment)
+    shares = np.ascontiguousarray(np.moveaxis(region_shares(ratio), 2, 0))
+    shape = (len(shares), len(added))
+    grams, moments = [], []
+    for channel in range(linear.shape[2]):
+        x = (shares[:, np.newaxis] * added[..., channel]).reshape(len(shares) * len(added), -1).astype(np.float64)
+        grams.append((x @ x.T).reshape(shape * 2))
+        moments.append((x @ (truth - linear)[..., channel].ravel()).reshape(shape))
+    every = -(-ratio.size // SAMPLED_PIXELS)
+
+    def sampled(values: np.ndarray, axis: int) -> np.ndarray:
+        flat = values.reshape(*values.shape[:axis], 1, -1, *values.shape[axis + 2 :])
+        return flat[(slice(None),) * (axis + 1) + (slice(None, None, every),)].copy()
+
+    cues = error_cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every].copy()
+    sample = Sample(sampled(linear, 0), sampled(added, 1), sampled(ratio, 0), sampled(truth, 0), cues)
+    return Evidence(k, np.array(grams), np.array(moments), sample)
 
 
-def solve_blend(evidence: list[Evidence]) -> BlendWeights:
+def solve_blend(evidence: list[Evidence], channels: int) -> BlendWeights:
     """Return the weights that predict the slices of the evidence best, in the mean square.
 
-    Least squares in each region of agreement, drawn to the weights of the whole stack, these to the prior.
-    Without evidence, or where all ingredients are the same (nothing changes along the axis, or linearly), the
-    prior.
+    Least squares in each channel: the weights differ from the prior by what the stack says, drawn to nothing, and in
+    each region of agreement by what that says, drawn to the stack's. Without evidence, or where all ingredients
+    are the same (nothing changes along the axis, or linearly), the prior.
+
+    Parameters
+    ----------
+    evidence : list of Evidence
+        Of any slices.
+    channels : int
+        Channels of the stack.
     """
-    kinds = len(INGREDIENTS)
     if not evidence:
-        return BlendWeights.prior()
+        return BlendWeights.prior(channels)
     gram = np.sum([one.gram for one in evidence], axis=0)
     moment = np.sum([one.moment for one in evidence], axis=0)
-    information = float(np.trace(gram.sum(axis=0))) / kinds
+    return BlendWeights(np.array([_solve(g, m) for g, m in zip(gram, moment, strict=True)], np.float32))
+
+
+def _solve(
+    gram: Float64[np.ndarray, "regions 4 regions 4"], moment: Float64[np.ndarray, "regions 4"]
+) -> Float64[np.ndarray, "regions 4"]:
+    """Return the weights of one channel by region."""
+    prior = np.array(PRIOR)
+    regions, kinds = prior.shape
+    overall = gram.sum(axis=(0, 2))
+    information = float(np.trace(overall)) / kinds
     if information <= LEAST_INFORMATION:
-        return BlendWeights.prior()
-    pull = GLOBAL_RIDGE * information * np.eye(kinds)
-    overall = np.linalg.solve(gram.sum(axis=0) + pull, moment.sum(axis=0) + pull @ np.array(PRIOR))
-    pull = REGION_RIDGE * information / len(gram) * np.eye(kinds)
-    toward = pull @ overall
-    table = np.array([np.linalg.solve(g + pull, m + toward) for g, m in zip(gram, moment, strict=True)])
-    withheld = (1.0 - FLOW_DISCOUNT) * table[:, 2]
-    table[:, 2] -= withheld
-    table[:, 1] += withheld
-    return BlendWeights(table.astype(np.float32))
+        return prior
+    missed = moment - np.tensordot(gram, prior, axes=2)
+    stack_shift = np.linalg.solve(overall + GLOBAL_RIDGE * information * np.eye(kinds), missed.sum(axis=0))
+    pull = REGION_RIDGE * information / regions
+    toward = (missed + pull * stack_shift).ravel()
+    shift = np.linalg.solve(gram.reshape(prior.size, prior.size) + pull * np.eye(prior.size), toward)
+    table = prior + shift.reshape(prior.shape)
+    withheld = (1.0 - FLOW_DISCOUNT) * table[:, FLOWS]
+    table[:, FLOWS] -= withheld
+    table[:, PCHIP] += withheld.sum(axis=1)
+    return table
 
 
 def learn_blend(flows: Flows) -> BlendWeights:
     """Return the weights with which a stack predicts its own inner slices best; see `gather_evidence`."""
-    return solve_blend(gather_evidence(flows))
+    return solve_blend(gather_evidence(flows), flows.stack.channels)

@@ -145,8 +145,11 @@ class _Fit:
         seen = list(plan.kept if number == 0 else plan.usable)
         stack = plan.stack.select(seen) if len(seen) < len(plan.stack) else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
+        flows.prepare()
         self.evidence = gather_evidence(flows)
-        return Phase(stack, plan.stack, flows, solve_blend(self.evidence), plan.compositing, plan.device)
+        return Phase(
+            stack, plan.stack, flows, solve_blend(self.evidence, stack.channels), plan.compositing, plan.device
+        )
 
     def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
         """Return the packed Gaussians of slice k of the phase's stack."""
@@ -249,7 +252,7 @@ class _Fit:
         )
 
     def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
-        bound = learn_error_bound(phase.flows, phase.weights)
+        bound = learn_error_bound(self.evidence, phase.weights)
         model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
         checkpoint = None if complete else capture(state, self.config, self.identity)
         return FitResult(model, model.scores, complete, checkpoint)

@@ -139,7 +139,7 @@ def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
     for one in evidence:
         rest = stack.select([k for k in range(len(stack)) if k != one.k])
         around = flows.of_part(rest)
-        weights = solve_blend([other for other in evidence if other.k != one.k])
+        weights = solve_blend([other for other in evidence if other.k != one.k], stack.channels)
         predictions = _classical(rest, around)
         predictions[BLEND] = partial(interpolate_blended, around, weights)
         found.append(_score(stack, one.k, rest, predictions))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 
 from medgs_core.arrays import Flow, Plane, Positions
-from medgs_core.correspondence import Flows
+from medgs_core.correspondence import Flows, project
 from medgs_core.model import FoldedGaussians
 
 Coordinates = Float64[np.ndarray, " count"]
@@ -65,7 +65,7 @@ def seed_slice(
     """
     stack = flows.stack
     image = stack.image(k)
-    density = _density(image.mean(axis=2))
+    density = _density(project(image, flows.channel_weights))
     gridded = math.ceil(GRID_SHARE * count)
     grid_rows, grid_columns, cell = _grid(density.shape, gridded, generator)
     drawn_rows, drawn_columns = _draw(density, count - gridded, generator)

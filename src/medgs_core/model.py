@@ -116,12 +116,12 @@ class DetailStrength:
 
     Attributes
     ----------
-    blend : ((regions, 3) nested tuples) weights of cubic, PCHIP and flow per region of agreement, see `evidence`
+    blend : (channels, regions, 4) nested tuples, the weights of the ingredients, see `evidence.BlendWeights`
     trust : in [0, 1], how far to follow the Gaussians where they differ from the blend of their own measured slices
     smoothing : in [0, 1], share of what the Gaussians leave out at measured slices that is withheld half-way between
     """
 
-    blend: tuple[tuple[float, float, float], ...]
+    blend: tuple[tuple[tuple[float, ...], ...], ...]
     trust: float
     smoothing: float
 

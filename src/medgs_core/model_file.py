@@ -16,8 +16,8 @@ import torch
 from pydantic import Field, ValidationError
 
 from medgs_core.arrays import Voxels
-from medgs_core.correspondence import SMOOTHNESS
-from medgs_core.evidence import AGREEMENT_EDGES
+from medgs_core.correspondence import VARIANTS
+from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS
 from medgs_core.formats.atomic import check_writable
 from medgs_core.formats.container import (
     STREAM,
@@ -222,7 +222,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
     tensors = {name: _array(tensor) for name, tensor in model.gaussians.named()}
     content_sha256 = content_hash(model.volume) if model.has_source else None
     window, detail = model.window, model.detail
-    blend = tuple((float(cubic), float(pchip), float(flow)) for cubic, pchip, flow in detail.blend)
+    blend = tuple(tuple(tuple(float(weight) for weight in row) for row in table) for table in detail.blend)
     try:
         header = ModelHeader(
             format="medgs model",
@@ -307,11 +307,15 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
     inner = range(1, shape[header.axis] - 1)
     if list(header.skipped) != sorted(set(header.skipped) & set(inner)):
         raise ValueError(f"the skipped slices {header.skipped} are not inner ones in order")
-    if header.flow_variants > len(SMOOTHNESS):
-        raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(SMOOTHNESS)} at most")
-    regions = len(AGREEMENT_EDGES) + 1
-    if len(header.detail.blend) != regions:
-        raise ValueError(f"the detail has {len(header.detail.blend)} regions instead of {regions}")
+    if header.flow_variants > len(VARIANTS):
+        raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(VARIANTS)} at most")
+    table, expected = header.detail.blend, (channels, len(AGREEMENT_CENTERS), len(INGREDIENTS))
+    if (len(table), {len(rows) for rows in table}, {len(row) for rows in table for row in rows}) != (
+        expected[0],
+        {expected[1]},
+        {expected[2]},
+    ):
+        raise ValueError(f"the weights of the blend are no table of shape {expected}")
 
 
 def _read_voxels(container: Container, facts: VoxelFacts) -> Voxels:

@@ -1,16 +1,21 @@
 """Work split among threads that sleep while they wait.
 
-Compiled kernels that hold no interpreter lock come in, with how the work is spread; they run on all processors.
+Compiled kernels, or functions of whole slices, come in; they run on all processors. It pays where the work lets go of
+the interpreter: kernels, OpenCV and numpy on whole slices do.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
 
 
 def thread_count() -> int:
@@ -63,3 +68,15 @@ def share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
 def evenly(items: int) -> npt.NDArray[Any]:
     """Return the running total of work where every item costs the same."""
     return np.arange(items + 1)
+
+
+def map_in_threads(function: Callable[[Thing], Result], things: Iterable[Thing]) -> list[Result]:
+    """Return what the function makes of every thing, in their order; the first exception is passed on.
+
+    Examples
+    --------
+    >>> map_in_threads(abs, [-3, 4, -5])
+    [3, 4, 5]
+    """
+    with ThreadPoolExecutor(thread_count()) as pool:
+        return list(pool.map(function, things))

@@ -1,20 +1,13 @@
 """How far to trust a slice that was not measured, voxel by voxel, learned from the volume's own slices.
 
-A stack, its blend weights and a slice coordinate come in; the bound that nine in ten errors stay within goes out.
+Evidence, blend weights and a slice coordinate come in; the bound that nine in ten errors stay within goes out.
 """
 
 import numpy as np
-from jaxtyping import Float64
 
-from medgs_core.arrays import Image, Plane
-from medgs_core.correspondence import AGREEMENT_FLOOR, AGREEMENT_SIGMA, Flows
-from medgs_core.evidence import (
-    BlendWeights,
-    ingredients_at,
-    mix,
-    predict_without,
-    triplet_slices,
-)
+from medgs_core.arrays import Image
+from medgs_core.correspondence import Flows
+from medgs_core.evidence import CUES, LEAST_VARIANCE, BlendWeights, Evidence, error_cues, ingredients_at, mix
 from medgs_core.model import ErrorBound
 
 RATE = 0.9
@@ -23,46 +16,9 @@ RATE = 0.9
 BINS = 12
 """Steps of the expected deviation with a bound of their own; the deviations within one differ little."""
 
-PIXELS_PER_SLICE = 20_000
-"""Of a predicted slice at most so many pixels teach, evenly spread, each channel counted: more cost memory and change
-nothing."""
 
-LEAST_VARIANCE = 1e-6
-"""In square unit intensities: an error of a thousandth of the range, below the steps of 8-bit voxels."""
-
-CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
-"""What the variance of the error is a sum of."""
-
-Cues = Float64[np.ndarray, "pixels channels 5"]
-
-
-def _cues(first: Image, second: Image, linear: Image, added: np.ndarray, ratio: Plane) -> Cues:
-    """Return the square of every cue per pixel and channel, averaged over a few pixels.
-
-    The agreement is shared: there is one flow for all channels.
-    """
-    import cv2
-
-    def smooth(plane: Plane) -> Plane:
-        blurred: Plane = cv2.GaussianBlur(plane, (0, 0), AGREEMENT_SIGMA)
-        return blurred
-
-    channels = []
-    for c in range(linear.shape[2]):
-        across = smooth(np.abs(first[..., c] - second[..., c]))
-        along = ratio * (across + np.float32(AGREEMENT_FLOOR))
-        spread = smooth(np.square(added[..., c]).max(axis=2))
-        gray = linear[..., c]
-        gradient = np.gradient(gray) if min(gray.shape) > 1 else [np.zeros_like(gray)]
-        steepness = smooth(sum(np.square(part) for part in gradient))
-        floor = np.full(gray.size, LEAST_VARIANCE)
-        squares = [part.ravel().astype(np.float64) for part in (np.square(along), spread, np.square(across), steepness)]
-        channels.append(np.stack([*squares, floor], axis=1))
-    return np.stack(channels, axis=1)
-
-
-def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
-    """Return what the errors of predicted inner slices say; None for stacks of fewer than three slices.
+def learn_error_bound(evidence: list[Evidence], weights: BlendWeights) -> ErrorBound | None:
+    """Return what the errors of predicted inner slices say; None if there are none.
 
     The variance of the error is a sum of the cues with weights that are not negative, found by least squares on
     relative errors. The bound is the deviation times a factor that depends on the deviation, so that in each of `BINS`
@@ -70,25 +26,23 @@ def learn_error_bound(flows: Flows, weights: BlendWeights) -> ErrorBound | None:
 
     Parameters
     ----------
-    flows : Flows
-        The correspondence of the measured slices.
+    evidence : list of Evidence
+        Of the measured slices.
     weights : BlendWeights
         Of the interpolant whose errors are learned.
     """
     from scipy.optimize import nnls
 
-    stack = flows.stack
-    cues, errors = [], []
-    for k in triplet_slices(len(stack)):
-        linear, added, ratio = predict_without(flows, k)
-        error = np.abs(np.clip(mix(linear, added, ratio, weights), 0.0, 1.0) - stack.image(k))
-        every = -(-error.size // PIXELS_PER_SLICE)
-        taught = _cues(stack.image(k - 1), stack.image(k + 1), linear, added, ratio)[::every]
-        cues.append(taught.reshape(-1, len(CUES)))
-        errors.append(error.reshape(-1, stack.channels)[::every].ravel().astype(np.float64))
-    if not cues:
+    if not evidence:
         return None
-    seen, missed = np.concatenate(cues), np.concatenate(errors)
+    samples = [one.sample for one in evidence]
+    errors = [
+        np.abs(np.clip(mix(one.linear, one.added, one.ratio, weights), 0.0, 1.0) - one.truth).ravel() for one in samples
+    ]
+    seen, missed = (
+        np.concatenate([one.cues.reshape(-1, len(CUES)) for one in samples]),
+        np.concatenate(errors).astype(np.float64),
+    )
     relative = 1.0 / (seen.sum(axis=1) + LEAST_VARIANCE)
     scaled = seen * relative[:, None]
     # the normal equations, factored, are a least-squares problem of five rows
@@ -130,7 +84,7 @@ def bound_error(flows: Flows, weights: BlendWeights, bound: ErrorBound, rendered
     stack = flows.stack
     k, alpha = stack.bracket(t)
     linear, added, ratio = ingredients_at(flows, t)
-    squares = _cues(stack.image(k), stack.image(k + 1), linear, added, ratio)
+    squares = error_cues(stack.image(k), stack.image(k + 1), linear, added, ratio)
     deviation = np.sqrt(squares @ np.array(bound.cues) + LEAST_VARIANCE)
     factors = np.array(bound.bounds) / np.array(bound.deviations)
     limit = (deviation * np.interp(deviation, bound.deviations, factors)).reshape(rendered.shape)

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from medgs_core.evidence import AGREEMENT_EDGES
+from medgs_core.evidence import AGREEMENT_CENTERS
 from medgs_core.model import DetailStrength, FittedModel, FoldedGaussians
 from medgs_core.model_file import load_model, save_model
 from medgs_core.volume import IntensityWindow, Volume
@@ -61,7 +61,11 @@ def fitted(voxels=None, gaussians=None, **changes):
         volume=Volume(voxels, **{"affine": ODD_AFFINE, **place}),
         axis=2,
         window=IntensityWindow(-12.1, 1007.3),
-        detail=DetailStrength(((0.1, 0.2, 0.7),) * (len(AGREEMENT_EDGES) + 1), 1 / 3, 0.25),
+        detail=DetailStrength(
+            (((0.1, 0.2, 0.3, 0.4),) * len(AGREEMENT_CENTERS),) * (voxels.shape[3] if voxels.ndim > 3 else 1),
+            1 / 3,
+            0.25,
+        ),
         flow_variants=2,
         scores={"medgs": 31.1, "linear": 1 / 7},
         provenance={"seed": 3, "versions": {"medgs": "0.1.0"}, "hidden": [2, 5], "note": None, "path": "ä/b"},

@@ -133,3 +133,7 @@ def test_hammering_threads_get_the_right_results_within_the_limit():
     for key in range(keys, keys + 10):
         memory.get(key, lambda key=key: recomputed.append(key) or compute(key), lambda array: array.nbytes)
     assert recomputed == []
+
+
+def test_room_is_how_many_fit_at_least_one():
+    assert [RecentlyUsed(100).room(size) for size in (0, 30, 50, 101)] == [100, 3, 2, 1]

@@ -1,21 +1,29 @@
 """Flow against known motion, and what is carried along it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from medgs_core.cache import RecentlyUsed
 from medgs_core.correspondence import (
+    LEAST_OUTER_GAP,
     SMALLEST_SIDE,
-    SMOOTHNESS,
+    VARIANTS,
     Correspondence,
     Flows,
+    Motion,
     agreement,
     carry,
+    carry_bent,
+    common_structure,
     correspond,
+    lagrange_weights,
+    project,
     warp,
 )
 
-from ._stacks import blobs, drifting_blobs, random_images, stack_of
+from ._stacks import UNEVEN, blobs, drifting_blobs, random_images, stack_of
 
 MARGIN = 10
 """Pixels left out at the border, where what moved in was not in the other slice."""
@@ -59,6 +67,8 @@ def test_the_first_variant_is_the_flow_alone():
     both, one = correspond(blobs(), blobs(2.0), variants=2), correspond(blobs(), blobs(2.0))
     assert np.array_equal(both.leading().forward, one.forward)
     assert np.array_equal(both.leading().backward, one.backward)
+    assert np.array_equal(both.trailing().forward, both.forward[1:])
+    assert np.array_equal(one.trailing().backward, one.backward)
     assert not np.array_equal(both.forward[0], both.forward[1])
 
 
@@ -68,7 +78,58 @@ def test_flow_is_the_same_every_time():
     assert np.array_equal(first.backward, second.backward)
 
 
-def test_flow_sees_the_mean_of_the_channels():
+class TestCommonStructure:
+    def test_one_channel_is_seen_as_it_is(self):
+        stack = stack_of(drifting_blobs(2, 2.0))
+        assert common_structure(stack) == (1.0,)
+        assert np.array_equal(project(stack.image(0), (1.0,)), stack.image(0)[..., 0])
+
+    @pytest.mark.parametrize(
+        ("contrasts", "expected"),
+        [
+            ((1, 1), (0.5, 0.5)),
+            ((1, -1), (0.5, -0.5)),
+            ((-0.5, 1), (-1 / 3, 2 / 3)),
+            ((1, 0, -1, 1), (1 / 3, 0, -1 / 3, 1 / 3)),
+            ((0, 0), (0.5, 0.5)),
+        ],
+    )
+    def test_channels_weigh_as_their_contrast_does_with_its_sign(self, contrasts, expected):
+        base = drifting_blobs(4, 2.0)
+        images = np.concatenate([0.5 + np.float32(contrast) * (base - 0.5) for contrast in contrasts], axis=3)
+        assert common_structure(stack_of(images)) == pytest.approx(expected)
+
+    def test_noise_makes_a_channel_weigh_less(self):
+        images = np.repeat(drifting_blobs(4, 2.0), 2, axis=3)
+        images[..., 1] += 0.1 * np.random.default_rng(0).standard_normal(images.shape[:3], dtype=np.float32)
+        first, second = common_structure(stack_of(np.clip(images, 0, 1)))
+        # 0.03^2 / (0.03^2 + 0.1^2) = 0.08, in steps of 1/8
+        assert (first, second) == pytest.approx((8 / 9, 1 / 9))
+
+    def test_channels_with_structure_of_their_own_both_count(self):
+        first, second = drifting_blobs(3, 2.0), drifting_blobs(3, 2.0)[:, ::-1, ::-1]
+        weights = common_structure(stack_of(np.concatenate([first, second], axis=3)))
+        assert min(np.abs(weights)) > 0.4
+
+    def test_inverted_channels_are_turned_over(self):
+        image = random_images(1)[0]
+        expected = 0.25 * image[..., 0] + 0.75 * (1 - image[..., 1])
+        assert project(image, (0.25, -0.75)) == pytest.approx(expected, abs=1e-6)
+
+    def test_a_part_of_a_stack_sees_as_the_whole_does(self):
+        stack = stack_of(random_images(9, 20, 22, channels=3))
+        whole = Flows(stack, 1)
+        part = whole.of_part(stack.select([0, 1, 5]))
+        assert part.channel_weights == whole.channel_weights
+        assert part.across(0, 1) is whole.across(0, 1)
+
+    def test_opposite_channels_do_not_cancel(self):
+        base = drifting_blobs(2, 3.0)
+        flows = Flows(stack_of(np.concatenate([base, 1 - base], axis=3)), 1)
+        assert abs(inner(flows.between(0).forward.astype(np.float32))[..., 0].mean() - 3.0) < FLOW_TOLERANCE
+
+
+def test_flow_sees_the_mean_of_the_channels_unless_told():
     # five channels of which one moves: the mean moves too, with a fifth of the contrast
     still = np.repeat(np.full_like(blobs(), 0.5), 4, axis=2)
     first, second = (np.concatenate([still, blobs(x)], axis=2) for x in (0.0, 2.0))
@@ -90,7 +151,7 @@ def test_memory_of_a_correspondence_is_two_bytes_a_number():
     assert correspond(random_images(2)[0], random_images(2)[1], variants=2).nbytes == 2 * 2 * (2 * 9 * 7 * 2)
 
 
-@pytest.mark.parametrize("variants", [0, len(SMOOTHNESS) + 1])
+@pytest.mark.parametrize("variants", [0, len(VARIANTS) + 1])
 def test_only_existing_variants_can_be_asked_for(variants):
     with pytest.raises(AssertionError):
         correspond(blobs(), blobs(), variants)
@@ -197,8 +258,86 @@ def test_carry_is_the_same_from_the_other_side():
 def test_mismatch_is_judged_on_the_first_channels_only():
     first, second = random_images(2, 9, 7, 3)
     still = constant_flow(9, 7, 0, 0)
-    mismatch = carry(first, second, still, 0.5, judged=2)[1]
-    assert mismatch == pytest.approx(np.abs(first - second)[..., :2].mean(axis=2), abs=1e-6)
+    mismatch = carry(first, second, still, 0.5, judged=(0.25, -0.75))[1]
+    assert mismatch == pytest.approx(np.abs(first - second)[..., :2] @ [0.25, 0.75], abs=1e-6)
+
+
+class TestBentPaths:
+    """Places in slices 0, 1, 2.. of content that moves along x by a curve, looked for at 1.5."""
+
+    def carried(self, curve, positions, k, z, **outer):
+        """Return what is carried to z, and what is there, with the true flow of every gap that is not left out."""
+        images = [blobs(curve(place)) for place in positions]
+        steps = [curve(b) - curve(a) for a, b in pairwise(positions)]
+        gaps = dict(zip(("before", "across", "after"), range(k - 1, k + 2), strict=True))
+        flows = {
+            name: constant_flow(64, 72, steps[gap], 0) if 0 <= gap < len(steps) else None for name, gap in gaps.items()
+        }
+        motion = Motion(**(flows | outer))
+        blend, mismatch = carry_bent(images[k], images[k + 1], motion, np.array(positions), k, z)
+        return inner(blend), inner(blobs(curve(z))), mismatch
+
+    @pytest.mark.parametrize("z", [1.2, 1.5, 1.8])
+    @pytest.mark.parametrize("positions", [(0.0, 1.0, 2.0, 3.0), (0.0, 1.0, 2.0, 2.7), (-0.5, 1.0, 2.0, 4.0)])
+    def test_a_cubic_path_is_followed(self, positions, z):
+        def curve(place):
+            return 2.0 * place**2 - 0.4 * place**3
+
+        blend, truth, mismatch = self.carried(curve, positions, 1, z)
+        assert np.abs(blend - truth).max() < WARP_ERROR
+        assert mismatch[MARGIN:-MARGIN, MARGIN:-MARGIN].max() < WARP_ERROR
+
+    @pytest.mark.parametrize(("k", "z"), [(0, 0.5), (1, 1.5), (2, 2.5)])
+    def test_a_parabola_is_followed_with_one_slice_beside_the_gap(self, k, z):
+        outer = {"after": None} if k == 1 else {}
+        blend, truth, _ = self.carried(lambda place: 1.5 * place**2, (0.0, 1.0, 2.0, 3.0), k, z, **outer)
+        assert np.abs(blend - truth).max() < WARP_ERROR
+
+    def test_without_flow_beside_the_gap_paths_are_straight(self):
+        first, second = random_images(2, 20, 24)
+        between = correspond(first, second)
+        found = carry_bent(first, second, Motion(between), np.array([0.0, 2.0]), 0, 0.6)
+        for one, other in zip(found, carry(first, second, between, 0.3), strict=True):
+            assert np.array_equal(one, other)
+
+    def test_constant_motion_is_straight(self):
+        blend, _, _ = self.carried(lambda place: 3.0 * place, (0.0, 1.0, 2.5, 3.0), 1, 1.7)
+        straight = carry(blobs(3.0), blobs(7.5), constant_flow(64, 72, 4.5, 0), 0.7 / 1.5)[0]
+        # float16 rounds a flow of 4.5 pixels to 0.002
+        assert blend == pytest.approx(inner(straight), abs=1e-3)
+
+    def test_a_gap_beside_that_is_too_narrow_says_nothing(self):
+        wild = constant_flow(64, 72, 5.0, 5.0)
+        images = blobs(), blobs(2.0)
+        motion = Motion(constant_flow(64, 72, 2.0, 0), before=wild)
+        bent, straight = (
+            carry_bent(*images, motion, np.array([-width, 0.0, 1.0]), 1, 0.5)[0]
+            for width in (LEAST_OUTER_GAP + 0.01, LEAST_OUTER_GAP - 0.01)
+        )
+        assert np.array_equal(straight, carry(*images, motion.across, 0.5)[0])
+        assert np.abs(bent - straight).max() > 0.02
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_at_either_end_it_is_that_slice(self, size):
+        images = random_images(4, *size, 5)
+        motion = Flows(stack_of(images), 2).motion(1)
+        for k, z in ((1, 1.0), (2, 2.0)):
+            found = carry_bent(images[1], images[2], motion, np.arange(4.0), 1, z)[0]
+            assert found == pytest.approx(images[k], abs=1e-6)
+
+    def test_it_is_the_same_from_the_other_side(self):
+        images = random_images(4, 20, 24)
+        there, back = (Flows(stack_of(stack), 2).motion(1) for stack in (images, images[::-1]))
+        forth = carry_bent(images[1], images[2], there, np.arange(4.0), 1, 1.3)
+        reverse = carry_bent(images[2], images[1], back, np.arange(4.0), 1, 1.7)
+        assert forth[0] == pytest.approx(reverse[0], abs=1e-4)
+        assert forth[1] == pytest.approx(reverse[1], abs=1e-4)
+
+
+def test_lagrange_weights_by_hand():
+    assert lagrange_weights(np.array([0.0, 1.0, 2.0, 3.0]), 1.5) == pytest.approx([-1 / 16, 9 / 16, 9 / 16, -1 / 16])
+    assert lagrange_weights(np.array([2.0, 6.0]), 3.0) == pytest.approx([0.75, 0.25])
+    assert lagrange_weights(UNEVEN, 2.2) == pytest.approx([0, 0, 1, 0, 0, 0, 0])
 
 
 def test_agreement_is_small_where_flow_explains_the_change_and_one_where_it_does_nothing():
@@ -231,12 +370,42 @@ def test_flows_are_those_of_the_neighbors():
     assert np.array_equal(found.forward, correspond(images[1], images[2]).forward)
 
 
+def test_motion_is_the_flow_across_and_beside_a_gap():
+    flows = Flows(stack_of(drifting_blobs(5, 2.0)), variants=1)
+    found = flows.motion_across(1, 3)
+    assert (found.before, found.across, found.after) == (flows.between(0), flows.across(1, 3), flows.between(3))
+    first, last = flows.motion(0), flows.motion(3)
+    assert (first.before, first.after) == (None, flows.between(1))
+    assert (last.before, last.after) == (flows.between(2), None)
+
+
 def test_flows_are_computed_once_and_shared_through_the_memory():
     memory = RecentlyUsed(2**20)
     stack = stack_of(drifting_blobs(3, 2.0))
     found = Flows(stack, 1, memory).between(0)
     assert Flows(stack, 1, memory).between(0) is found
     assert Flows(stack, 1, memory).between(1) is not found
+
+
+def test_flows_prepared_at_once_are_those_asked_for_later():
+    flows = Flows(stack_of(drifting_blobs(5, 2.0)), variants=1)
+    flows.prepare()
+    flows.prepare([(0, 2)])
+    prepared = [flows.across(*pair) for pair in ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2))]
+    alone = Flows(flows.stack, variants=1)
+    for found, pair in zip(prepared, ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2)), strict=True):
+        assert flows.across(*pair) is found
+        assert np.array_equal(found.forward, alone.across(*pair).forward)
+
+
+def test_no_more_flows_are_prepared_than_the_memory_holds():
+    stack = stack_of(drifting_blobs(6, 2.0))
+    one = Flows(stack, variants=2).between(0).nbytes
+    memory = RecentlyUsed(3 * one + 1)
+    flows = Flows(stack, 2, memory)
+    flows.prepare()
+    assert memory.get(("flow", 2, (1.0,), 2.0, 3.0), lambda: "kept", len) != "kept"
+    assert memory.get(("flow", 2, (1.0,), 3.0, 4.0), lambda: "not there", len) == "not there"
 
 
 def test_other_variants_are_other_flows_in_the_same_memory():

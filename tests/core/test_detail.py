@@ -3,23 +3,23 @@ import pytest
 
 from medgs_core.correspondence import Flows
 from medgs_core.detail import FULL, add_detail, strength_of
-from medgs_core.evidence import AGREEMENT_EDGES, BlendWeights, blend, interpolate_blended
+from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights, blend, interpolate_blended
 from medgs_core.slices import SliceStack
 from medgs_core.volume import IntensityWindow
 
 from ._stacks import UNEVEN, random_images, stack_of
 
-REGIONS = len(AGREEMENT_EDGES) + 1
+REGIONS = len(AGREEMENT_CENTERS)
 FLOAT32 = 1e-5
 """Some dozen float32 operations, with weights of up to 2 that partly cancel."""
 
 
 def weights_of(*weights):
-    return BlendWeights(np.tile(np.array(weights, np.float32), (REGIONS, 1)))
+    return BlendWeights(np.tile(np.array(weights, np.float32), (1, REGIONS, 1)))
 
 
-LINEAR = weights_of(0, 0, 0)
-MIXED = BlendWeights(np.random.default_rng(4).uniform(-1, 2, (REGIONS, 3)).astype(np.float32))
+LINEAR = weights_of(0, 0, 0, 0)
+MIXED = BlendWeights(np.random.default_rng(4).uniform(-1, 2, (2, REGIONS, len(INGREDIENTS))).astype(np.float32))
 
 
 def noisy_estimate(stack, seed=9, peak=1.0):
@@ -87,7 +87,7 @@ def test_detail_is_its_equation_with_the_interpolants_made_apart(trust, smoothin
     k, alpha = stack.bracket(t)
     seen = slice(max(0, k - 4), k + 6)
     both = np.concatenate([stack.images(), rendered], axis=3)[seen]
-    arguments = (stack.positions[seen], k - seen.start, stack.z_at(t), flows.between(k), MIXED, channels)
+    arguments = (stack.positions[seen], k - seen.start, stack.z_at(t), flows.motion(k), MIXED, flows.channel_weights)
     interpolated = blend(both, *arguments)
     of_slices, of_rendered = interpolated[..., :channels], interpolated[..., channels:]
     fading = 4 * alpha * (1 - alpha)

@@ -353,7 +353,7 @@ class TestProvenance:
 class TestPhase:
     def phase(self, whole, kept):
         stack = whole.select(kept)
-        return Phase(stack, whole, Flows(stack, 1), BlendWeights.prior(), "sum", torch.device("cpu"))
+        return Phase(stack, whole, Flows(stack, 1), BlendWeights.prior(1), "sum", torch.device("cpu"))
 
     def test_a_hidden_slice_stands_at_its_index_whatever_the_gaps(self):
         whole = stack_of(random_images(7), UNEVEN)

@@ -5,7 +5,7 @@ import torch
 from medgs_core.classical import interpolate_slices
 from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
-from medgs_core.evidence import gather_evidence, interpolate_blended, solve_blend
+from medgs_core.evidence import gather_evidence, interpolate_blended, learn_blend, solve_blend
 from medgs_core.hidden import (
     BASELINES,
     BLEND,
@@ -34,7 +34,7 @@ def phase_that_shows(whole, hidden, show):
     """Return a phase whose Gaussians show `show(t)` at model coordinate t, and stand-ins for these."""
     stack = whole.select([k for k in range(len(whole)) if k not in hidden])
     flows = Flows(stack, 2)
-    weights = solve_blend(gather_evidence(flows))
+    weights = learn_blend(flows)
     phase = Phase(stack, whole, flows, weights, "sum", torch.device("cpu"))
     phase.render = lambda packed, t: torch.from_numpy(np.asarray(show(t), np.float32))
     return phase, Parameters(RowAdam.start(random_gaussians(1).pack()), np.array([0, 1]), 1)
@@ -78,7 +78,7 @@ def test_gaussians_that_mislead_between_slices_are_not_trusted():
     whole = stack_of(drifting_blobs(9, 2.5, **SMALL))
     # as far on the other side of the truth as the interpolant is on this: following them is always wrong
     kept = whole.select([k for k in range(9) if k != 4])
-    blended = interpolate_blended(Flows(kept, 2), solve_blend(gather_evidence(Flows(kept, 2))), 3.5)
+    blended = interpolate_blended(Flows(kept, 2), learn_blend(Flows(kept, 2)), 3.5)
     wrong = 2 * blended - whole.image(4)
     learned = lesson(whole, (4,), lambda t: wrong if t == 4 else whole.image(round(t)))
     assert learned.trust == pytest.approx(shared(0.0, USUAL_TRUST), abs=RIDGE)
@@ -142,7 +142,7 @@ def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
     for k in (1, 2, 3):
         rest = stack.select([j for j in range(5) if j != k])
         t, flows = rest.t_at(stack.positions[k]), Flows(rest, 2)
-        weights = solve_blend([one for one in evidence if one.k != k])
+        weights = solve_blend([one for one in evidence if one.k != k], stack.channels)
         predicted = {method: interpolate_slices(rest, t, method, flows) for method in BASELINES}
         predicted[BLEND] = interpolate_blended(flows, weights, t)
         for name, image in predicted.items():

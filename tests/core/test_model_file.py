@@ -274,7 +274,9 @@ class TestSaving:
             ({"gaussians": random_gaussians(channels=2)}, "2 channels and the voxels 1"),
             ({"slope": math.nan}, "slope: .*finite number"),
             ({"window": IntensityWindow(1.0, 1.0)}, "low must be below high"),
-            ({"detail": DetailStrength((), 0.0, 0.0)}, "0 regions"),
+            ({"detail": DetailStrength((), 0.0, 0.0)}, r"no table of shape \(1, 3, 4\)"),
+            ({"detail": DetailStrength((((0.5,) * 4,) * 2,), 0.0, 0.0)}, "no table of shape"),
+            ({"detail": DetailStrength((((0.5,) * 3,) * 3,), 0.0, 0.0)}, "no table of shape"),
         ],
     )
     def test_what_could_not_be_loaded_is_not_saved(self, tmp_path, changes, reason):

@@ -201,7 +201,7 @@ class TestSlices:
         voxels = np.zeros((4, 6, 7), np.uint8)
         voxels[1:3] = 255  # a cubic between overshoots
         model = fitted(voxels, axis=0, window=IntensityWindow(0.0, 255.0))
-        over = DetailStrength(((1.0, 0.0, 0.0),) * 4, 0.0, 0.0)
+        over = DetailStrength((((1.0, 0.0, 0.0, 0.0),) * 3,), 0.0, 0.0)
         renderer = SliceRenderer(fitted(voxels, axis=0, window=model.window, detail=over), RenderConfig())
         assert renderer.image(1.5).max() > 1.1
         assert renderer.stored(1.5).max() == 255

@@ -8,14 +8,14 @@ import pytest
 from medgs_core.cli import main
 from medgs_core.config import FitConfig
 from medgs_core.correspondence import Flows
-from medgs_core.evidence import learn_blend
+from medgs_core.evidence import CUES, gather_evidence, learn_blend
 from medgs_core.fit import fit_model
 from medgs_core.formats import read_volume
 from medgs_core.model_file import load_model, save_model
 from medgs_core.phantom import drifting_phantom
 from medgs_core.render import render_uncertainty, render_volume
 from medgs_core.slices import stack_slices
-from medgs_core.uncertainty import CUES, RATE, learn_error_bound
+from medgs_core.uncertainty import RATE, learn_error_bound
 from medgs_core.volume import Volume
 
 from ._stacks import stack_of
@@ -119,13 +119,13 @@ def test_cues_never_count_negative_and_bounds_belong_to_increasing_deviations(mo
 def test_two_slices_teach_no_bound():
     stack = stack_of(np.random.default_rng(0).random((2, 16, 16, 1), np.float32))
     flows = Flows(stack, 1)
-    assert learn_error_bound(flows, learn_blend(flows)) is None
+    assert learn_error_bound(gather_evidence(flows), learn_blend(flows)) is None
 
 
 def test_constant_stack_has_a_bound_of_zero_in_its_bins():
     stack = stack_of(np.full((5, 16, 16, 1), 0.5, np.float32))
     flows = Flows(stack, 1)
-    assert learn_error_bound(flows, learn_blend(flows)).bounds == (0.0,)
+    assert learn_error_bound(gather_evidence(flows), learn_blend(flows)).bounds == (0.0,)
 
 
 @pytest.mark.parametrize("how", ["two slices", "no source"])
@@ -160,4 +160,4 @@ def test_command_refuses_one_file_for_both(model, tmp_path, capsys):
 def test_slices_that_do_not_change_are_certain():
     still = stack_slices(Volume(np.tile(np.arange(256, dtype=np.uint8).reshape(1, 16, 16), (6, 1, 1)), np.eye(4)), 0)
     flows = Flows(still, 1)
-    assert max(learn_error_bound(flows, learn_blend(flows)).bounds) < 1e-6
+    assert max(learn_error_bound(gather_evidence(flows), learn_blend(flows)).bounds) < 1e-6

@@ -114,7 +114,7 @@ class WindowFacts(Part):
 class DetailFacts(Part):
     """The fields of `DetailStrength`."""
 
-    blend: tuple[tuple[float, float, float], ...]
+    blend: tuple[tuple[tuple[float, ...], ...], ...]
     trust: Share
     smoothing: Share
 

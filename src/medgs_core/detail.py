@@ -68,6 +68,8 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
     if trust:
         result += trust * estimate(t)
+    # what is interpolated and rendered lies in the window, so beyond it there is only overshoot
+    np.clip(result, 0, 1, out=result)
     result += _excess(stack, flows, k, alpha)
     return result
 

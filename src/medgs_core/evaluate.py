@@ -115,10 +115,11 @@ def evaluate_volume(
             f"skipped of {count} slices and stride {stride}; skip fewer or choose another stride"
         )
         raise ValueError(msg)
-    truth = stack_slices(volume, axis, skipped=config.skip)
+    window = stack_slices(volume, axis, skipped=config.skip).window
+    truth = stack_slices(volume, axis, window)
     positions = slice_positions(volume, axis)
     thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
-    stack = stack_slices(thinned, axis, truth.window)
+    stack = stack_slices(thinned, axis, window)
 
     images = members_of(volume)
     shares = np.array([image.channels for image in images]) / volume.channels

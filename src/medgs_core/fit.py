@@ -140,10 +140,9 @@ class _Fit:
         return self._result(state, phase, complete=True)
 
     def _prepare(self, number: int) -> Phase:
-        """Return phase 0 (hidden slices left out) or 1 (all but the skipped), with its blend weights learned."""
+        """Return phase 0 (hidden slices left out) or 1 (all slices), with its blend weights learned."""
         plan = self.plan
-        seen = list(plan.kept if number == 0 else plan.usable)
-        stack = plan.stack.select(seen) if len(seen) < len(plan.stack) else plan.stack
+        stack = plan.stack.select(list(plan.kept)) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow_variants, self.memory)
         flows.prepare()
         self.evidence = gather_evidence(flows)
@@ -174,7 +173,7 @@ class _Fit:
         """Give the hidden slices Gaussians of their own, and start the second phase."""
         parameters = state.parameters
         for k in self.plan.hidden:
-            block = self._seed(state.generator, phase, self.plan.usable.index(k))
+            block = self._seed(state.generator, phase, k)
             parameters.optimizer = parameters.optimizer.insert(int(parameters.starts[k]), block)
             parameters.starts[k + 1 :] += len(block)
         state.phase, state.step, state.order = 1, 0, []
@@ -243,7 +242,7 @@ class _Fit:
             provenance={
                 "settings": self.config.model_dump(mode="json"),
                 "input_sha256": self.identity,
-                "hidden_slices": list(self.plan.hidden),
+                "hidden_slices": [self.plan.numbers[k] for k in self.plan.hidden],
                 "steps_done": state.done,
                 "steps_planned": sum(self.plan.steps),
                 "device": self.plan.device.type,

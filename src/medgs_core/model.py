@@ -35,7 +35,7 @@ class FoldedGaussians:
     Attributes
     ----------
     position : (N, 2) pixels, (x, y) at the Gaussian's own slice position
-    center : (N,) slice coordinate t at which it is strongest
+    center : (N,) slice coordinate t at which it is strongest, counting the slices that were seen
     log_spread : (N,) natural logarithm of the standard deviation along the slice axis, in slices
     drift : (N, D, 2) pixels per slice**d, coefficient of u**d in the path, d = 1..D
     log_scale : (N, 2) natural logarithm of the in-plane standard deviations, in pixels

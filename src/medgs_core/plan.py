@@ -11,7 +11,7 @@ import torch
 from medgs_core.config import FitConfig
 from medgs_core.model import MEMORY_BYTES, PLAIN_COLUMNS, Compositing
 from medgs_core.rasterize import choose_device
-from medgs_core.slices import SliceStack, stack_slices
+from medgs_core.slices import SliceStack, measured_slices, stack_slices
 from medgs_core.volume import Volume, resolve_axis
 
 FEWEST_TO_HIDE = 8
@@ -38,11 +38,12 @@ class FitPlan:
 
     Attributes
     ----------
-    stack : all slices, also those to skip
+    stack : all slices but the skipped ones
     axis : slice axis in the file's order
-    skipped : slices that are never looked at, never first or last
-    hidden : slices withheld in the first phase; no two in a row, never first or last, beside skipped ones at need only
-    counts : Gaussians seeded per slice
+    skipped : slices of the volume that are never looked at, never first or last
+    hidden : slices of the stack withheld in the first phase; none next to another, never first or last, and beside a
+        skipped one at need only
+    counts : Gaussians seeded per slice of the stack
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
     columns : numbers per Gaussian
@@ -74,14 +75,14 @@ class FitPlan:
         return gaussians + slices + min(flows, MEMORY_BYTES)
 
     @property
-    def usable(self) -> tuple[int, ...]:
-        """Slices seen in the second phase: all but the skipped ones."""
-        return tuple(k for k in range(len(self.stack)) if k not in self.skipped)
+    def kept(self) -> tuple[int, ...]:
+        """Slices of the stack seen in the first phase."""
+        return tuple(k for k in range(len(self.stack)) if k not in self.hidden)
 
     @property
-    def kept(self) -> tuple[int, ...]:
-        """Slices seen in the first phase."""
-        return tuple(k for k in self.usable if k not in self.hidden)
+    def numbers(self) -> tuple[int, ...]:
+        """Number in the volume of each slice of the stack."""
+        return measured_slices(len(self.stack) + len(self.skipped), self.skipped)
 
 
 def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
@@ -102,16 +103,15 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
         )
         raise ValueError(msg)
     check_skipped(count, config.skip)
-    usable = [k for k in range(count) if k not in config.skip]
-    n = len(usable)
     stack = stack_slices(volume, axis, skipped=config.skip)
+    n = len(stack)
     if max(stack.height, stack.width) > LONGEST_SIDE:
         msg = (
             f"a slice can be at most {LONGEST_SIDE} pixels long, got {stack.height} x {stack.width} along axis {axis}; "
             "choose another axis or cut the volume into parts"
         )
         raise ValueError(msg)
-    hidden = tuple(usable[seat] for seat in _beside_measured(_hidden_slices(n, config.hide), usable))
+    hidden = _beside_measured(_hidden_slices(n, config.hide), measured_slices(count, config.skip))
     effort = config.effort
     pixels = stack.height * stack.width
     total = config.gaussians or max(n, round(n * pixels / effort.pixels_per_gaussian))
@@ -119,14 +119,12 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
     first = round(FIRST_PHASE_SHARE * steps) if hidden else 0
     device = choose_device(config.device)
     rule: Compositing = "alpha" if device.type == "cuda" else "sum"
-    counts = dict.fromkeys(range(count), 0)
-    counts |= {k: (place + 1) * total // n - place * total // n for place, k in enumerate(usable)}
     return FitPlan(
         stack=stack,
         axis=axis,
         skipped=config.skip,
         hidden=hidden,
-        counts=tuple(counts.values()),
+        counts=tuple((k + 1) * total // n - k * total // n for k in range(n)),
         steps=(first, steps - first),
         compositing=rule if config.compositing == "auto" else config.compositing,
         device=device,
@@ -168,17 +166,17 @@ def _hidden_slices(n: int, wanted: int | None) -> tuple[int, ...]:
     return tuple(int(place) for place in np.clip(np.rint(places), 1, n - 2))
 
 
-def _beside_measured(seats: tuple[int, ...], usable: list[int]) -> list[int]:
-    """Return the seats among usable slices, each moved by one where only that leaves it without a skipped neighbor.
+def _beside_measured(hidden: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the slices, each moved by one where only that leaves it without a skipped neighbor.
 
-    A slice beside a skipped one would be predicted across three steps, harder than what the fit is for.
+    Beside a skipped one a slice would be predicted across three steps, harder than what the fit is for.
     """
-    moved = list(seats)
-    for place, seat in enumerate(seats):
+    moved = list(hidden)
+    for place, k in enumerate(hidden):
         others = moved[:place] + moved[place + 1 :]
-        for choice in (seat, seat - 1, seat + 1):
-            inner = 0 < choice < len(usable) - 1
-            if inner and usable[choice + 1] - usable[choice - 1] == 2 and all(abs(choice - k) > 1 for k in others):
+        for choice in (k, k - 1, k + 1):
+            inner = 0 < choice < len(numbers) - 1
+            if inner and numbers[choice + 1] - numbers[choice - 1] == 2 and all(abs(choice - j) > 1 for j in others):
                 moved[place] = choice
                 break
-    return moved
+    return tuple(moved)

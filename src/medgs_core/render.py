@@ -39,17 +39,16 @@ class SliceRenderer:
     Attributes
     ----------
     whole : SliceStack
-        All slices: slice coordinates count these.
+        All slices: slice coordinates t count these.
     stack : SliceStack
-        The measured ones: all but those skipped.
+        The measured ones, all but those skipped.
     """
 
     def __init__(self, model: FittedModel, config: RenderConfig) -> None:
         self.model = model
         self.config = config
         self.whole: SliceStack = stack_slices(model.volume, model.axis, model.window)
-        seen = [k for k in range(len(self.whole)) if k not in model.skipped]
-        self.stack: SliceStack = self.whole.select(seen) if model.skipped else self.whole
+        self.stack: SliceStack = stack_slices(model.volume, model.axis, model.window, model.skipped)
         self._flows = Flows(self.stack, model.flow_variants, model.memory)
         self._device = choose_device(config.device)
         self._gaussians = model.gaussians.to(self._device)
@@ -63,35 +62,33 @@ class SliceRenderer:
 
     def estimate(self, t: float) -> Image:
         """Return what the Gaussians alone show at t: (height, width, channels) in unit intensities."""
+        return self._shown(self._seat(t))
+
+    def _seat(self, t: float) -> float:
+        """Return where slice coordinate t lies among the measured slices, which the Gaussians count."""
+        # by way of the position, because skipped slices leave gaps that are not even
+        return self.stack.t_at(self.whole.z_at(t)) if self.model.skipped else t
+
+    def _shown(self, seat: float) -> Image:
+        """Return what the Gaussians show at a seat among the measured slices."""
 
         def compute() -> Image:
             with torch.no_grad(), single_threaded_torch():
-                splats = fold_model(self._gaussians, t)
+                splats = fold_model(self._gaussians, seat)
                 shown = render_splats(splats, self.stack.height, self.stack.width, self.model.compositing)
             return np.ascontiguousarray(shown.cpu().numpy())
 
-        if t != round(t):
+        if seat != round(seat):
             return compute()
         # the renderings of measured slices serve all slices around them
-        image: Image = self.model.memory.get(("estimate", round(t)), compute, lambda image: image.nbytes)
+        image: Image = self.model.memory.get(("estimate", round(seat)), compute, lambda image: image.nbytes)
         return image
 
     def image(self, t: float) -> Image:
         """Return the slice at t in unit intensities: (height, width, channels)."""
         if self._strength is None or (self.config.denoise and is_measured(self.model, t)):
             return self.estimate(t)
-        if not self.model.skipped:
-            return add_detail(self.stack, self._flows, self.estimate, self._strength, t)
-
-        def estimate(seat: float) -> Image:
-            return self.estimate(self.whole.t_at(self.stack.z_at(seat)))
-
-        return add_detail(self.stack, self._flows, estimate, self._strength, self._seat(t))
-
-    def _seat(self, t: float) -> float:
-        """Return where slice coordinate t lies among the measured slices."""
-        # by way of the position, because skipped slices leave gaps that are not even
-        return self.stack.t_at(self.whole.z_at(t)) if self.model.skipped else t
+        return add_detail(self.stack, self._flows, self._shown, self._strength, self._seat(t))
 
     def stored(self, t: float) -> Voxels:
         """Return the slice at t in stored values: (height, width, channels), the volume's dtype.

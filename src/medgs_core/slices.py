@@ -80,10 +80,15 @@ class SliceStack:
         return float(np.interp(z, self.positions, np.arange(len(self))))
 
 
+def measured_slices(count: int, skipped: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the numbers of the slices that are left when some of so many are skipped."""
+    return tuple(k for k in range(count) if k not in skipped)
+
+
 def stack_slices(
     volume: Volume, axis: int, window: IntensityWindow | None = None, skipped: tuple[int, ...] = ()
 ) -> SliceStack:
-    """Return the slices of a volume along one of its axes, as views.
+    """Return the slices of a volume along one of its axes, as views; copied if some are skipped.
 
     Parameters
     ----------
@@ -94,7 +99,7 @@ def stack_slices(
     window : IntensityWindow, optional
         Maps stored values to unit intensities; the robust window of the volume if not given.
     skipped : tuple of int
-        Bad slices: they are in the stack, but the robust window does not look at them.
+        Bad slices: they are left out of the stack, and the robust window does not look at them.
 
     Returns
     -------
@@ -106,16 +111,16 @@ def stack_slices(
     ValueError
         If the volume has positions of its own for another axis, or the window has another number of channels.
     """
-    planes = np.moveaxis(volume.voxels, axis, 0)
-    if planes.ndim == 3:
-        planes = planes[..., np.newaxis]
-    positions = slice_positions(volume, axis)
     if window is not None and window.width.size not in (1, volume.channels):
         msg = (
             f"a window must have one range, or one for each of the {volume.channels} channels, got "
             f"{window.width.size}; give as many"
         )
         raise ValueError(msg)
-    if window is None:
-        window = robust_window(np.delete(volume.voxels, list(skipped), axis) if skipped else volume.voxels)
-    return SliceStack(planes, positions, window)
+    voxels, positions = volume.voxels, slice_positions(volume, axis)
+    if skipped:
+        voxels, positions = np.delete(voxels, list(skipped), axis), np.delete(positions, list(skipped))
+    planes = np.moveaxis(voxels, axis, 0)
+    if planes.ndim == 3:
+        planes = planes[..., np.newaxis]
+    return SliceStack(planes, positions, window or robust_window(voxels))

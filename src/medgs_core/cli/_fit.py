@@ -97,7 +97,7 @@ def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan
     hidden = f"{len(plan.hidden)} hidden in the first phase" if plan.hidden else "none hidden"
     print(f"volume  {shape} {types}, {spacing} {volume.unit}")
     print(
-        f"slices  {len(plan.stack)} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
+        f"slices  {volume.shape3d[plan.axis]} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
         f"({why}), {skipped}{hidden}"
     )
     print(

@@ -57,6 +57,12 @@ SAMPLED_PIXELS = 20_000
 MOST_TRIPLETS = 24
 """Slices predicted for evidence; more do not move a dozen weights that share millions of pixels."""
 
+WORKING_SLICES = 40
+"""Memory in which one slice is predicted and judged, in slices of float32."""
+
+ROWS_AT_ONCE = 256
+"""Rows of pixels in one step of the normal equations, so that their float64 copies stay small."""
+
 GLOBAL_RIDGE = 1e-3
 REGION_RIDGE = 1e-2
 """Pull of the stack's weights to the prior, of a region's to the stack's, relative to mean information."""
@@ -131,8 +137,9 @@ def ingredients(
 def region_shares(ratio: Plane) -> Shares:
     """Return how much of each region's weights a pixel takes, by its agreement: not negative, adding to one."""
     centers = np.log(AGREEMENT_CENTERS)
-    place = np.interp(np.log(np.maximum(ratio, AGREEMENT_CENTERS[0])), centers, np.arange(len(centers)))
-    shares: Shares = np.maximum(1 - np.abs(place[..., np.newaxis] - np.arange(len(centers))), 0).astype(np.float32)
+    regions = np.arange(len(centers), dtype=np.float32)
+    place = np.interp(np.log(np.maximum(ratio, AGREEMENT_CENTERS[0])), centers, regions).astype(np.float32)
+    shares: Shares = np.maximum(1 - np.abs(place[..., np.newaxis] - regions), np.float32(0))
     return shares
 
 
@@ -163,7 +170,8 @@ def mix(linear: Image, added: Added, ratio: Plane, weights: BlendWeights) -> Ima
         How much each counts.
     """
     shares = region_shares(ratio)
-    per_pixel = [np.moveaxis(shares @ table, 2, 0) for table in weights.table]  # channels of (4, height, width)
+    by_region = shares.reshape(-1, shares.shape[2]).T
+    per_pixel = [(table.T @ by_region).reshape(-1, *ratio.shape) for table in weights.table]  # of (4, height, width)
     result = linear.copy()
     for channel in range(linear.shape[2]):
         result[..., channel] += (per_pixel[channel % len(per_pixel)] * added[..., channel]).sum(axis=0)
@@ -280,7 +288,8 @@ def gather_evidence(flows: Flows) -> list[Evidence]:
     """
     triplets = triplet_slices(len(flows.stack))
     flows.prepare([(k - 1, k + 1) for k in triplets])
-    return map_in_threads(lambda k: _judge_slice(flows, k), triplets)
+    slice_bytes = 4 * flows.stack.height * flows.stack.width * flows.stack.channels
+    return map_in_threads(lambda k: _judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes)
 
 
 def _judge_slice(flows: Flows, k: int) -> Evidence:
@@ -290,9 +299,14 @@ def _judge_slice(flows: Flows, k: int) -> Evidence:
     shape = (len(shares), len(added))
     grams, moments = [], []
     for channel in range(linear.shape[2]):
-        x = (shares[:, np.newaxis] * added[..., channel]).reshape(len(shares) * len(added), -1).astype(np.float64)
-        grams.append((x @ x.T).reshape(shape * 2))
-        moments.append((x @ (truth - linear)[..., channel].ravel()).reshape(shape))
+        gram, moment = np.zeros((len(shares) * len(added),) * 2), np.zeros(len(shares) * len(added))
+        for first in range(0, stack.height, ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
+            x = (shares[:, np.newaxis, rows] * added[:, rows, :, channel]).reshape(len(gram), -1).astype(np.float64)
+            gram += x @ x.T
+            moment += x @ (truth - linear)[rows, :, channel].ravel()
+        grams.append(gram.reshape(shape * 2))
+        moments.append(moment.reshape(shape))
     every = -(-ratio.size // SAMPLED_PIXELS)
 
     def sampled(values: np.ndarray, axis: int) -> np.ndarray:

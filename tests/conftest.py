@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from jaxtyping import install_import_hook
 
-KERNELS = "medgs_core.rasterize._cpu_kernels"
+KERNELS = ("medgs_core.rasterize._cpu_kernels", "medgs_core.mixing")
 GPU_REASON = "needs CUDA and gsplat"
 
 
@@ -18,7 +18,7 @@ class _Unchecked(MetaPathFinder):
     """Finds the kernels past the hook below: numba cannot compile what it wraps."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        kernels = name == KERNELS or name.startswith(f"{KERNELS}.")
+        kernels = any(name == place or name.startswith(f"{place}.") for place in KERNELS)
         return PathFinder.find_spec(name, path, target) if kernels else None
 
 

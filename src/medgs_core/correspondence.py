@@ -24,18 +24,18 @@ SMALLEST_SIDE = 12
 PATCH_SIZE = 8
 PATCH_STRIDE = 4
 DESCENT_ITERATIONS = 25
-REFINEMENT_ITERATIONS = 5
 
 
 class Stiffness(NamedTuple):
-    """What the variational refinement weighs against one another."""
+    """What the variational refinement weighs against one another, and how often it iterates."""
 
     smoothness: float
     gradient: float
     color: float
+    iterations: int
 
 
-VARIANTS = (Stiffness(60.0, 10.0, 5.0), Stiffness(20.0, 30.0, 10.0))
+VARIANTS = (Stiffness(60.0, 10.0, 5.0, 10), Stiffness(20.0, 30.0, 10.0, 5))
 """The stiff flow and the supple one. They err differently, and which of the two fits is the volume's to say
 (docs/method.md)."""
 
@@ -75,6 +75,9 @@ AGREEMENT_SIGMA = 2.0
 
 AGREEMENT_FLOOR = 0.01
 """Mismatch in unit intensities below which slices count as equal, whatever the flow says."""
+
+FLOW_WORKING_BYTES = 200
+"""Memory per pixel in which a flow is computed."""
 
 CACHE_BYTES = 256 * 2**20
 """Memory for the flows of recently used gaps where the caller brings none."""
@@ -131,7 +134,7 @@ def _flow_method(stiffness: Stiffness) -> Any:
     method.setPatchSize(PATCH_SIZE)
     method.setPatchStride(PATCH_STRIDE)
     method.setGradientDescentIterations(DESCENT_ITERATIONS)
-    method.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
+    method.setVariationalRefinementIterations(stiffness.iterations)
     method.setVariationalRefinementAlpha(stiffness.smoothness)
     method.setVariationalRefinementGamma(stiffness.gradient)
     method.setVariationalRefinementDelta(stiffness.color)
@@ -391,12 +394,11 @@ def lagrange_weights(positions: Positions, z: float) -> Positions:
 
 def difference(first: Image, second: Image, judged: ChannelWeights | None = None) -> Plane:
     """Return the mean absolute difference over channels, each weighed as in `carry`."""
-    if judged is None:
-        mean: Plane = np.abs(first - second).mean(axis=2)
-        return mean
-    count = len(judged)
-    weighed: Plane = np.abs(first[..., :count] - second[..., :count]) @ np.abs(np.array(judged, np.float32))
-    return weighed
+    weights = judged or (1.0 / first.shape[2],) * first.shape[2]
+    # channel by channel, which is faster than a product with so few columns
+    weighed = sum(np.float32(abs(w)) * np.abs(first[..., c] - second[..., c]) for c, w in enumerate(weights))
+    total: Plane = np.asarray(weighed, np.float32)
+    return total
 
 
 def agreement(first: Image, second: Image, mismatch: Plane, judged: ChannelWeights | None = None) -> Plane:
@@ -482,8 +484,10 @@ class Flows:
         No more than the memory holds, so that none is computed in vain.
         """
         wanted = [(k, k + 1) for k in range(len(self.stack) - 1)] if pairs is None else list(pairs)
-        size = 8 * self.variants * self.stack.height * self.stack.width  # two fields of two float16
-        map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)])
+        pixels = self.stack.height * self.stack.width
+        size = 8 * self.variants * pixels  # two fields of two float16
+        working = pixels * (FLOW_WORKING_BYTES + 8 * self.stack.channels)
+        map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)], working)
 
     def across(self, first: int, second: int) -> Correspondence:
         """Return the correspondence of any two slices."""

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+WORKING_BYTES = 2**30
+"""Memory that all threads together may work in."""
+
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
@@ -70,13 +73,25 @@ def evenly(items: int) -> npt.NDArray[Any]:
     return np.arange(items + 1)
 
 
-def map_in_threads(function: Callable[[Thing], Result], things: Iterable[Thing]) -> list[Result]:
+def map_in_threads(
+    function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0
+) -> list[Result]:
     """Return what the function makes of every thing, in their order; the first exception is passed on.
+
+    Parameters
+    ----------
+    function : Callable
+        Whatever it does to shared things must be safe from several threads.
+    things : iterable
+        What it is called with, one by one.
+    working_bytes : int
+        Memory that one call works in; fewer run at once where that is much.
 
     Examples
     --------
     >>> map_in_threads(abs, [-3, 4, -5])
     [3, 4, 5]
     """
-    with ThreadPoolExecutor(thread_count()) as pool:
+    most = max(1, WORKING_BYTES // max(1, working_bytes))
+    with ThreadPoolExecutor(min(thread_count(), most)) as pool:
         return list(pool.map(function, things))

@@ -1,8 +1,9 @@
 import threading
+import time
 
 import pytest
 
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import WORKING_BYTES, map_in_threads
 
 
 def test_results_come_in_order_whoever_is_first():
@@ -25,3 +26,14 @@ def test_nothing_gives_nothing():
 def test_an_exception_is_passed_on():
     with pytest.raises(ZeroDivisionError):
         map_in_threads(lambda x: 1 / x, [1, 0])
+
+
+def test_what_needs_all_the_memory_runs_alone():
+    running = threading.Semaphore(1)
+
+    def alone(_):
+        assert running.acquire(blocking=False)
+        time.sleep(0.005)
+        running.release()
+
+    map_in_threads(alone, range(8), WORKING_BYTES)

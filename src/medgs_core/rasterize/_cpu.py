@@ -57,13 +57,12 @@ class _SumRule(Function):
     def forward(
         ctx: Any, means: Tensor, conics: Tensor, opacities: Tensor, features: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
-        from medgs_core.rasterize._cpu_kernels.bands import list_splats
         from medgs_core.rasterize._cpu_kernels.sum_rule import draw_sum
 
         splats = _arrays(means, conics, opacities, features)
         boxes = np.empty((len(means), 4), np.int32)
         planes = _empty_planes(features.shape[1] + 1, height, width)
-        lists, starts = list_splats(*splats[:3], False, height, width, boxes)
+        lists, starts = _listed(splats, False, height, width, boxes)
         share(draw_sum, starts, *splats, boxes, lists, starts, planes.numpy())
         ctx.save_for_backward(means, conics, opacities, features)
         ctx.boxes = boxes
@@ -89,13 +88,12 @@ class _AlphaRule(Function):
         ctx: Any, means: Tensor, conics: Tensor, opacities: Tensor, features: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
         from medgs_core.rasterize._cpu_kernels.alpha_rule import draw_alpha
-        from medgs_core.rasterize._cpu_kernels.bands import list_splats
 
         splats = _arrays(means, conics, opacities, features)
         boxes = np.empty((len(means), 4), np.int32)
         planes = _empty_planes(features.shape[1] + 1, height, width)
         transmittance, ends = _empty_planes(2, height, width).numpy()
-        lists, starts = list_splats(*splats[:3], True, height, width, boxes)
+        lists, starts = _listed(splats, True, height, width, boxes)
         share(draw_alpha, starts, *splats, boxes, lists, starts, planes.numpy(), transmittance, ends)
         ctx.save_for_backward(means, conics, opacities, features)
         ctx.composited = (boxes, lists, starts), (transmittance, ends)
@@ -115,6 +113,14 @@ class _AlphaRule(Function):
         share(differentiate_alpha, starts, *splats, boxes, lists, starts, planes, *left, slots, pairs)
         share(gather_rows, evenly(len(boxes)), slots, pairs, gradients.numpy())
         return _per_input(gradients)
+
+
+def _listed(splats: list[_Array], alpha: bool, height: int, width: int, boxes: npt.NDArray[np.int32]) -> Any:
+    """Return which splats each band looks at, as `list_splats` does, and fill the boxes."""
+    from medgs_core.rasterize._cpu_kernels.bands import bound_splats, list_splats
+
+    share(bound_splats, evenly(len(boxes)), *splats[:3], alpha, height, width, boxes)
+    return list_splats(boxes, height)
 
 
 def _arrays(*tensors: Tensor) -> list[_Array]:

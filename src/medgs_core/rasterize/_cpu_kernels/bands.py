@@ -64,19 +64,24 @@ def bound(splat, means, conics, support, height, width, boxes):
 
 
 @entry
-def list_splats(means, conics, opacities, alpha, height, width, boxes, sources=SOURCES):
-    """Return (lists, starts), and fill `boxes` (splats, 4).
-
-    Band k looks at the splats lists[starts[k]:starts[k + 1]], in row order: a counting sort.
-    """
-    splats = means.shape[0]
-    cursors = np.zeros((height + BAND_ROWS - 1) // BAND_ROWS, np.int64)
-    for splat in range(splats):
+def bound_splats(first, end, means, conics, opacities, alpha, height, width, boxes, sources=SOURCES):
+    """Fill rows first..end-1 of `boxes` (splats, 4): pixels (x0, x1, y0, y1), y1 = -1 where there are none."""
+    for splat in range(first, end):
         support = SUPPORT
         if alpha:  # where opacity * exp(-d / 2) reaches MIN_ALPHA
             peak = np.float64(opacities[splat]) / MIN_ALPHA
             support = 2.0 * math.log(peak) if peak > 1.0 else 0.0
         bound(splat, means, conics, support, height, width, boxes)
+
+
+@entry
+def list_splats(boxes, height, sources=SOURCES):
+    """Return (lists, starts).
+
+    Band k looks at the splats lists[starts[k]:starts[k + 1]], in row order: a counting sort.
+    """
+    cursors = np.zeros((height + BAND_ROWS - 1) // BAND_ROWS, np.int64)
+    for splat in range(len(boxes)):
         if boxes[splat, 3] >= 0:
             for band in range(boxes[splat, 2] // BAND_ROWS, boxes[splat, 3] // BAND_ROWS + 1):
                 cursors[band] += 1
@@ -85,7 +90,7 @@ def list_splats(means, conics, opacities, alpha, height, width, boxes, sources=S
         starts[band + 1] = starts[band] + cursors[band]
         cursors[band] = starts[band]
     lists = np.empty(starts[-1], np.int32)
-    for splat in range(splats):
+    for splat in range(len(boxes)):
         if boxes[splat, 3] >= 0:
             for band in range(boxes[splat, 2] // BAND_ROWS, boxes[splat, 3] // BAND_ROWS + 1):
                 lists[cursors[band]] = splat

@@ -121,7 +121,7 @@ def interpolate_slices(stack: SliceStack, t: float, method: Method = "linear", f
     method : {'nearest', 'linear', 'cubic', 'pchip', 'flow'}
         How the gap is filled. Flow warps both neighbors to t along the optical flow and blends them.
     flows : Flows, optional
-        Flows to reuse; computed for this call if not given. Only the first variant is used.
+        Flows to reuse; computed for this call if not given. Only the stiff one is used.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def interpolate_slices(stack: SliceStack, t: float, method: Method = "linear", f
     alpha = (z - stack.positions[k]) / (stack.positions[k + 1] - stack.positions[k])
     first, second = stack.image(k), stack.image(k + 1)
     if method == "flow":
-        flows = flows or Flows(stack, variants=1)
+        flows = (flows or Flows(stack, "stiff")).with_stiff()
         return carry(first, second, flows.between(k).leading(), float(alpha))[0]
     if method == "linear":
         return np.float32(1 - alpha) * first + np.float32(alpha) * second

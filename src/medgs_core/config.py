@@ -14,6 +14,7 @@ Axis = Literal["auto", "0", "1", "2"]
 Device = Literal["auto", "cpu", "cuda"]
 CompositingChoice = Literal["auto", "sum", "alpha"]
 DetailChoice = Literal["auto", "on", "off"]
+FlowKind = Literal["stiff", "supple", "both"]
 
 LARGEST_SEED = 2**31 - 1
 
@@ -64,13 +65,13 @@ class Effort(Settings):
     pixels_per_gaussian: float = Field(gt=0, description="slice pixels per Gaussian seeded on that slice")
     steps_per_slice: float = Field(gt=0, description="optimization steps per slice of the stack")
     fewest_steps: int = Field(gt=0, description="steps of the shortest fit, however few the slices")
-    flow_variants: int = Field(ge=1, le=2, description="optical flows averaged per pair of slices")
+    flow: FlowKind = Field(description="optical flows per pair of slices: a stiff one, a supple one, or both")
 
 
 EFFORTS: dict[str, Effort] = {
-    "fast": Effort(pixels_per_gaussian=16, steps_per_slice=6, fewest_steps=90, flow_variants=2),
-    "balanced": Effort(pixels_per_gaussian=12, steps_per_slice=16, fewest_steps=240, flow_variants=2),
-    "quality": Effort(pixels_per_gaussian=8, steps_per_slice=40, fewest_steps=600, flow_variants=2),
+    "fast": Effort(pixels_per_gaussian=24, steps_per_slice=12, fewest_steps=120, flow="supple"),
+    "balanced": Effort(pixels_per_gaussian=16, steps_per_slice=40, fewest_steps=320, flow="both"),
+    "quality": Effort(pixels_per_gaussian=12, steps_per_slice=80, fewest_steps=640, flow="both"),
 }
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float16, UInt8
 
 from medgs_core.arrays import Flow, Image, Plane, Positions
 from medgs_core.cache import RecentlyUsed
+from medgs_core.config import FlowKind
 from medgs_core.slices import SliceStack
 from medgs_core.threads import map_in_threads
 
@@ -35,9 +36,11 @@ class Stiffness(NamedTuple):
     iterations: int
 
 
-VARIANTS = (Stiffness(60.0, 10.0, 5.0, 10), Stiffness(20.0, 30.0, 10.0, 5))
-"""The stiff flow and the supple one. They err differently, and which of the two fits is the volume's to say
-(docs/method.md)."""
+STIFF, SUPPLE = Stiffness(60.0, 10.0, 5.0, 10), Stiffness(20.0, 30.0, 10.0, 5)
+"""They err differently, and which of the two fits is the volume's to say. The stiff one is the better single flow, the
+supple one the better ingredient, in less time (docs/method.md)."""
+
+VARIANTS: dict[FlowKind, tuple[Stiffness, ...]] = {"stiff": (STIFF,), "supple": (SUPPLE,), "both": (STIFF, SUPPLE)}
 
 BEND_SIGMA = 2.0
 """Pixels over which the bend of a path is averaged: it is a small difference of three flows."""
@@ -102,7 +105,7 @@ class Correspondence:
         return self.forward.nbytes + self.backward.nbytes
 
     def leading(self) -> "Correspondence":
-        """Return the first variant alone: the stiff flow, the best single one."""
+        """Return the first variant alone: the stiff flow, or the only one."""
         return Correspondence(self.forward[:1], self.backward[:1])
 
     def trailing(self) -> "Correspondence":
@@ -191,7 +194,7 @@ def _gray(plane: Plane) -> UInt8[np.ndarray, "height width"]:
 
 
 def correspond(
-    first: Image, second: Image, variants: int = 1, channel_weights: ChannelWeights | None = None
+    first: Image, second: Image, flow: FlowKind = "stiff", channel_weights: ChannelWeights | None = None
 ) -> Correspondence:
     """Return the flow between two slices in both directions.
 
@@ -201,8 +204,8 @@ def correspond(
     ----------
     first, second : (height, width, channels)
         Unit intensities.
-    variants : int
-        How many flows of different stiffness to compute, 1 or 2.
+    flow : {'stiff', 'supple', 'both'}
+        Which flows to compute.
     channel_weights : tuple of float, optional
         What the flow sees, see `common_structure`; the mean of the channels if not given.
 
@@ -211,15 +214,14 @@ def correspond(
     Correspondence
         Zero where a side is shorter than `SMALLEST_SIDE` pixels.
     """
-    assert 1 <= variants <= len(VARIANTS)
     height, width = first.shape[:2]
-    shape = (variants, height, width, 2)
+    shape = (len(VARIANTS[flow]), height, width, 2)
     if min(height, width) < SMALLEST_SIDE:
         return Correspondence(np.zeros(shape, np.float16), np.zeros(shape, np.float16))
     weights = channel_weights or (1.0 / first.shape[2],) * first.shape[2]
     a, b = (_gray(project(image, weights)) for image in (first, second))
     forward, backward = np.empty(shape, np.float16), np.empty(shape, np.float16)
-    for variant, stiffness in enumerate(VARIANTS[:variants]):
+    for variant, stiffness in enumerate(VARIANTS[flow]):
         method = _flow_method(stiffness)
         forward[variant] = method.calc(a, b, None)
         backward[variant] = method.calc(b, a, None)
@@ -438,8 +440,8 @@ class Flows:
     ----------
     stack : SliceStack
         The slices.
-    variants : int
-        Flows per pair, see `correspond`.
+    flow : {'stiff', 'supple', 'both'}
+        Which flows per pair, see `correspond`.
     memory : RecentlyUsed, optional
         Where results are kept; shared by whoever asks for flows of the same volume, of no other. Slices are
         told apart by their positions, so a stack that leaves slices out shares the gaps that it has in common
@@ -451,18 +453,22 @@ class Flows:
     def __init__(
         self,
         stack: SliceStack,
-        variants: int,
+        flow: FlowKind,
         memory: RecentlyUsed[Any] | None = None,
         channel_weights: ChannelWeights | None = None,
     ) -> None:
         self.stack = stack
-        self.variants = variants
+        self.flow: FlowKind = flow
         self.channel_weights = channel_weights or common_structure(stack)
         self._memory = RecentlyUsed(CACHE_BYTES) if memory is None else memory
 
     def of_part(self, stack: SliceStack) -> "Flows":
         """Return the flows of a stack that leaves out slices of this one, seen alike and kept in the same place."""
-        return Flows(stack, self.variants, self._memory, self.channel_weights)
+        return Flows(stack, self.flow, self._memory, self.channel_weights)
+
+    def with_stiff(self) -> "Flows":
+        """Return these flows if the stiff one is among them, else it alone, kept in the same place."""
+        return Flows(self.stack, "stiff", self._memory, self.channel_weights) if self.flow == "supple" else self
 
     def between(self, k: int) -> Correspondence:
         """Return the correspondence of slices k and k + 1."""
@@ -485,7 +491,7 @@ class Flows:
         """
         wanted = [(k, k + 1) for k in range(len(self.stack) - 1)] if pairs is None else list(pairs)
         pixels = self.stack.height * self.stack.width
-        size = 8 * self.variants * pixels  # two fields of two float16
+        size = 8 * len(VARIANTS[self.flow]) * pixels  # two fields of two float16
         working = pixels * (FLOW_WORKING_BYTES + 8 * self.stack.channels)
         map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)], working)
 
@@ -494,8 +500,8 @@ class Flows:
 
         def compute() -> Correspondence:
             images = self.stack.image(first), self.stack.image(second)
-            return correspond(*images, self.variants, self.channel_weights)
+            return correspond(*images, self.flow, self.channel_weights)
 
-        key = ("flow", self.variants, self.channel_weights, *(float(self.stack.positions[k]) for k in (first, second)))
+        key = ("flow", self.flow, self.channel_weights, *(float(self.stack.positions[k]) for k in (first, second)))
         found: Correspondence = self._memory.get(key, compute, lambda flow: flow.nbytes)
         return found

@@ -134,7 +134,7 @@ def evaluate_volume(
 
     found: dict[str, list[MethodScore]] = {}
     for method in METHODS:
-        found[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, variants=1)))
+        found[method] = judge(partial(_interpolate_stored, stack, method, Flows(stack, flow="stiff")))
     begun = time.perf_counter()
     alone = config.model_copy(update={"axis": str(axis), "skip": ()})  # the thinned volume has none of them
     model = fit_model(thinned, alone, progress=progress).model

@@ -143,7 +143,7 @@ class _Fit:
         """Return phase 0 (hidden slices left out) or 1 (all slices), with its blend weights learned."""
         plan = self.plan
         stack = plan.stack.select(list(plan.kept)) if number == 0 else plan.stack
-        flows = Flows(stack, self.config.effort.flow_variants, self.memory)
+        flows = Flows(stack, self.config.effort.flow, self.memory)
         flows.prepare()
         self.evidence = gather_evidence(flows)
         return Phase(
@@ -237,7 +237,7 @@ class _Fit:
             window=self.plan.stack.window,
             skipped=self.plan.skipped,
             detail=strength_of(phase.weights, state.trust, state.smoothing),
-            flow_variants=phase.flows.variants,
+            flow=phase.flows.flow,
             scores=dict(state.scores),
             provenance={
                 "settings": self.config.model_dump(mode="json"),

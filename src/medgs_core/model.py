@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from medgs_core.cache import RecentlyUsed
+from medgs_core.config import FlowKind
 from medgs_core.tensors import Rows
 from medgs_core.volume import IntensityWindow, Volume
 
@@ -160,7 +161,7 @@ class FittedModel:
         Stored values to unit intensities.
     detail : DetailStrength
         Learned from the volume.
-    flow_variants : int
+    flow : {'stiff', 'supple', 'both'}
         Flows averaged when detail is carried between slices.
     skipped : tuple of int
         Slices that count as not measured: nothing of the model has seen them, and rendering predicts them.
@@ -182,7 +183,7 @@ class FittedModel:
     axis: int
     window: IntensityWindow
     detail: DetailStrength
-    flow_variants: int
+    flow: FlowKind
     skipped: tuple[int, ...] = ()
     error_bound: ErrorBound | None = None
     has_source: bool = True

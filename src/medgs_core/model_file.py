@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, ValidationError
 
 from medgs_core.arrays import Voxels
-from medgs_core.correspondence import VARIANTS
 from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS
 from medgs_core.formats.atomic import check_writable
 from medgs_core.formats.container import (
@@ -151,7 +150,7 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         window=IntensityWindow(header.window.low, header.window.high),
         detail=DetailStrength(header.detail.blend, header.detail.trust, header.detail.smoothing),
         error_bound=ErrorBound(**header.error_bound.model_dump()) if header.error_bound else None,
-        flow_variants=header.flow_variants,
+        flow=header.flow,
         skipped=header.skipped,
         has_source=header.has_source,
         scores=header.scores,
@@ -234,7 +233,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             window=WindowFacts(low=window.low, high=window.high),
             detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
             error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
-            flow_variants=model.flow_variants,
+            flow=model.flow,
             skipped=tuple(model.skipped),
             gaussians=GaussianFacts(
                 count=len(model.gaussians),
@@ -307,8 +306,6 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
     inner = range(1, shape[header.axis] - 1)
     if list(header.skipped) != sorted(set(header.skipped) & set(inner)):
         raise ValueError(f"the skipped slices {header.skipped} are not inner ones in order")
-    if header.flow_variants > len(VARIANTS):
-        raise ValueError(f"there are {header.flow_variants} flow variants instead of {len(VARIANTS)} at most")
     table, expected = header.detail.blend, (channels, len(AGREEMENT_CENTERS), len(INGREDIENTS))
     if (len(table), {len(rows) for rows in table}, {len(row) for rows in table for row in rows}) != (
         expected[0],

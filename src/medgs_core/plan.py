@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from medgs_core.config import FitConfig
+from medgs_core.correspondence import VARIANTS
 from medgs_core.model import MEMORY_BYTES, PLAIN_COLUMNS, Compositing
 from medgs_core.rasterize import choose_device
 from medgs_core.slices import SliceStack, measured_slices, stack_slices
@@ -47,7 +48,7 @@ class FitPlan:
     steps : optimization steps of the first and the second phase; the first is 0 if nothing hides
     compositing, device : the rendering rule, and where it runs
     columns : numbers per Gaussian
-    flow_variants : flows per pair of slices
+    flows_per_pair : optical flows between two slices
     """
 
     stack: SliceStack
@@ -59,7 +60,7 @@ class FitPlan:
     compositing: Compositing
     device: torch.device
     columns: int
-    flow_variants: int
+    flows_per_pair: int
 
     @property
     def memory_bytes(self) -> int:
@@ -71,7 +72,7 @@ class FitPlan:
         gaussians = sum(self.counts) * self.columns * FLOAT_BYTES * (1 + MOMENTS) * COPIES
         pixels = self.stack.height * self.stack.width
         slices = 2 * len(self.stack) * pixels * self.stack.channels * FLOAT_BYTES
-        flows = len(self.stack) * pixels * self.flow_variants * FLOW_BYTES
+        flows = len(self.stack) * pixels * self.flows_per_pair * FLOW_BYTES
         return gaussians + slices + min(flows, MEMORY_BYTES)
 
     @property
@@ -129,7 +130,7 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
         compositing=rule if config.compositing == "auto" else config.compositing,
         device=device,
         columns=PLAIN_COLUMNS + 2 * config.drift_degree + stack.channels,
-        flow_variants=effort.flow_variants,
+        flows_per_pair=len(VARIANTS[effort.flow]),
     )
 
 

@@ -49,7 +49,7 @@ class SliceRenderer:
         self.config = config
         self.whole: SliceStack = stack_slices(model.volume, model.axis, model.window)
         self.stack: SliceStack = stack_slices(model.volume, model.axis, model.window, model.skipped)
-        self._flows = Flows(self.stack, model.flow_variants, model.memory)
+        self._flows = Flows(self.stack, model.flow, model.memory)
         self._device = choose_device(config.device)
         self._gaussians = model.gaussians.to(self._device)
         self._strength = self._chosen_strength()

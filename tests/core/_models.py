@@ -66,7 +66,7 @@ def fitted(voxels=None, gaussians=None, **changes):
             1 / 3,
             0.25,
         ),
-        flow_variants=2,
+        flow="both",
         scores={"medgs": 31.1, "linear": 1 / 7},
         provenance={"seed": 3, "versions": {"medgs": "0.1.0"}, "hidden": [2, 5], "note": None, "path": "ä/b"},
     )

@@ -194,8 +194,8 @@ def test_flow_runs_on_physical_positions():
 def test_given_flows_are_used_and_only_their_first_variant():
     stack = stack_of(drifting_blobs(2, 4.0))
     alone = interpolate_slices(stack, 0.5, "flow")
-    assert np.array_equal(interpolate_slices(stack, 0.5, "flow", Flows(stack, variants=2)), alone)
-    still = Flows(stack_of(np.stack([blobs()] * 2)), variants=1)  # says that nothing moves
+    assert np.array_equal(interpolate_slices(stack, 0.5, "flow", Flows(stack, flow="both")), alone)
+    still = Flows(stack_of(np.stack([blobs()] * 2)), flow="stiff")  # says that nothing moves
     linear = interpolate_slices(stack, 0.5, "linear")
     assert interpolate_slices(stack, 0.5, "flow", still) == pytest.approx(linear, abs=FLOAT32)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from medgs_core.cache import RecentlyUsed
+from medgs_core.classical import interpolate_slices
 from medgs_core.correspondence import (
     LEAST_OUTER_GAP,
     SMALLEST_SIDE,
-    VARIANTS,
     Correspondence,
     Flows,
     Motion,
@@ -55,7 +55,7 @@ def flow_of(*fields):
 
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (2.5, 0.0), (0.0, -3.0), (-4.0, 1.5)])
 def test_flow_of_a_moved_image_is_its_motion(dx, dy):
-    found = correspond(blobs(), blobs(dx, dy), variants=2)
+    found = correspond(blobs(), blobs(dx, dy), flow="both")
     assert found.forward.shape == found.backward.shape == (2, 64, 72, 2)
     for fields, motion in ((found.forward, (dx, dy)), (found.backward, (-dx, -dy))):
         error = np.abs(inner(fields.astype(np.float32)) - np.float32(motion))
@@ -64,7 +64,7 @@ def test_flow_of_a_moved_image_is_its_motion(dx, dy):
 
 
 def test_the_first_variant_is_the_flow_alone():
-    both, one = correspond(blobs(), blobs(2.0), variants=2), correspond(blobs(), blobs(2.0))
+    both, one = correspond(blobs(), blobs(2.0), flow="both"), correspond(blobs(), blobs(2.0))
     assert np.array_equal(both.leading().forward, one.forward)
     assert np.array_equal(both.leading().backward, one.backward)
     assert np.array_equal(both.trailing().forward, both.forward[1:])
@@ -73,7 +73,7 @@ def test_the_first_variant_is_the_flow_alone():
 
 
 def test_flow_is_the_same_every_time():
-    first, second = (correspond(blobs(), blobs(2.0, 1.0), variants=2) for _ in range(2))
+    first, second = (correspond(blobs(), blobs(2.0, 1.0), flow="both") for _ in range(2))
     assert np.array_equal(first.forward, second.forward)
     assert np.array_equal(first.backward, second.backward)
 
@@ -118,14 +118,14 @@ class TestCommonStructure:
 
     def test_a_part_of_a_stack_sees_as_the_whole_does(self):
         stack = stack_of(random_images(9, 20, 22, channels=3))
-        whole = Flows(stack, 1)
+        whole = Flows(stack, "stiff")
         part = whole.of_part(stack.select([0, 1, 5]))
         assert part.channel_weights == whole.channel_weights
         assert part.across(0, 1) is whole.across(0, 1)
 
     def test_opposite_channels_do_not_cancel(self):
         base = drifting_blobs(2, 3.0)
-        flows = Flows(stack_of(np.concatenate([base, 1 - base], axis=3)), 1)
+        flows = Flows(stack_of(np.concatenate([base, 1 - base], axis=3)), "stiff")
         assert abs(inner(flows.between(0).forward.astype(np.float32))[..., 0].mean() - 3.0) < FLOW_TOLERANCE
 
 
@@ -148,13 +148,15 @@ def test_short_sides_get_zero_flow_and_longer_ones_do_not():
 
 
 def test_memory_of_a_correspondence_is_two_bytes_a_number():
-    assert correspond(random_images(2)[0], random_images(2)[1], variants=2).nbytes == 2 * 2 * (2 * 9 * 7 * 2)
+    assert correspond(random_images(2)[0], random_images(2)[1], flow="both").nbytes == 2 * 2 * (2 * 9 * 7 * 2)
 
 
-@pytest.mark.parametrize("variants", [0, len(VARIANTS) + 1])
-def test_only_existing_variants_can_be_asked_for(variants):
-    with pytest.raises(AssertionError):
-        correspond(blobs(), blobs(), variants)
+def test_the_baseline_takes_the_stiff_flow_whatever_the_model_takes():
+    stack = stack_of(random_images(2, 20, 20, 1))
+    expected = interpolate_slices(stack, 0.5, "flow")
+    for flow in ("stiff", "supple", "both"):
+        assert np.array_equal(interpolate_slices(stack, 0.5, "flow", Flows(stack, flow)), expected)
+    assert not np.array_equal(correspond(*stack.images(), "supple").forward, correspond(*stack.images()).forward)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8, 9])
@@ -183,7 +185,7 @@ def test_warp_between_pixels_follows_a_smooth_image():
 @pytest.mark.parametrize("channels", [1, 5])
 def test_carry_to_either_end_is_that_slice(size, channels):
     first, second = random_images(2, *size, channels)
-    between = correspond(first, second, variants=2)
+    between = correspond(first, second, flow="both")
     assert np.array_equal(carry(first, second, between, 0.0)[0], first)
     assert np.array_equal(carry(first, second, between, 1.0)[0], second)
 
@@ -217,7 +219,7 @@ def test_carry_along_the_true_motion_moves_the_image(alpha):
 
 def test_carry_along_the_flow_it_finds_beats_linear():
     first, second, truth = blobs(), blobs(5.0, 2.0), blobs(2.5, 1.0)
-    carried = carry(first, second, correspond(first, second, variants=2), 0.5)[0]
+    carried = carry(first, second, correspond(first, second, flow="both"), 0.5)[0]
     linear = 0.5 * (first + second)
     error, straight = (np.square(inner(image) - inner(truth)).mean() for image in (carried, linear))
     assert error < straight / 100  # 20 dB: the motion is smooth, the slices free of noise
@@ -320,14 +322,14 @@ class TestBentPaths:
     @pytest.mark.parametrize("size", SIZES)
     def test_at_either_end_it_is_that_slice(self, size):
         images = random_images(4, *size, 5)
-        motion = Flows(stack_of(images), 2).motion(1)
+        motion = Flows(stack_of(images), "both").motion(1)
         for k, z in ((1, 1.0), (2, 2.0)):
             found = carry_bent(images[1], images[2], motion, np.arange(4.0), 1, z)[0]
             assert found == pytest.approx(images[k], abs=1e-6)
 
     def test_it_is_the_same_from_the_other_side(self):
         images = random_images(4, 20, 24)
-        there, back = (Flows(stack_of(stack), 2).motion(1) for stack in (images, images[::-1]))
+        there, back = (Flows(stack_of(stack), "both").motion(1) for stack in (images, images[::-1]))
         forth = carry_bent(images[1], images[2], there, np.arange(4.0), 1, 1.3)
         reverse = carry_bent(images[2], images[1], back, np.arange(4.0), 1, 1.7)
         assert forth[0] == pytest.approx(reverse[0], abs=1e-4)
@@ -366,12 +368,12 @@ def test_agreement_of_equal_slices_is_zero():
 
 def test_flows_are_those_of_the_neighbors():
     images = drifting_blobs(3, 2.0)
-    found = Flows(stack_of(images), variants=1).between(1)
+    found = Flows(stack_of(images), flow="stiff").between(1)
     assert np.array_equal(found.forward, correspond(images[1], images[2]).forward)
 
 
 def test_motion_is_the_flow_across_and_beside_a_gap():
-    flows = Flows(stack_of(drifting_blobs(5, 2.0)), variants=1)
+    flows = Flows(stack_of(drifting_blobs(5, 2.0)), flow="stiff")
     found = flows.motion_across(1, 3)
     assert (found.before, found.across, found.after) == (flows.between(0), flows.across(1, 3), flows.between(3))
     first, last = flows.motion(0), flows.motion(3)
@@ -382,17 +384,17 @@ def test_motion_is_the_flow_across_and_beside_a_gap():
 def test_flows_are_computed_once_and_shared_through_the_memory():
     memory = RecentlyUsed(2**20)
     stack = stack_of(drifting_blobs(3, 2.0))
-    found = Flows(stack, 1, memory).between(0)
-    assert Flows(stack, 1, memory).between(0) is found
-    assert Flows(stack, 1, memory).between(1) is not found
+    found = Flows(stack, "stiff", memory).between(0)
+    assert Flows(stack, "stiff", memory).between(0) is found
+    assert Flows(stack, "stiff", memory).between(1) is not found
 
 
 def test_flows_prepared_at_once_are_those_asked_for_later():
-    flows = Flows(stack_of(drifting_blobs(5, 2.0)), variants=1)
+    flows = Flows(stack_of(drifting_blobs(5, 2.0)), flow="stiff")
     flows.prepare()
     flows.prepare([(0, 2)])
     prepared = [flows.across(*pair) for pair in ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2))]
-    alone = Flows(flows.stack, variants=1)
+    alone = Flows(flows.stack, flow="stiff")
     for found, pair in zip(prepared, ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2)), strict=True):
         assert flows.across(*pair) is found
         assert np.array_equal(found.forward, alone.across(*pair).forward)
@@ -400,15 +402,15 @@ def test_flows_prepared_at_once_are_those_asked_for_later():
 
 def test_no_more_flows_are_prepared_than_the_memory_holds():
     stack = stack_of(drifting_blobs(6, 2.0))
-    one = Flows(stack, variants=2).between(0).nbytes
+    one = Flows(stack, flow="both").between(0).nbytes
     memory = RecentlyUsed(3 * one + 1)
-    flows = Flows(stack, 2, memory)
+    flows = Flows(stack, "both", memory)
     flows.prepare()
-    assert memory.get(("flow", 2, (1.0,), 2.0, 3.0), lambda: "kept", len) != "kept"
-    assert memory.get(("flow", 2, (1.0,), 3.0, 4.0), lambda: "not there", len) == "not there"
+    assert memory.get(("flow", "both", (1.0,), 2.0, 3.0), lambda: "kept", len) != "kept"
+    assert memory.get(("flow", "both", (1.0,), 3.0, 4.0), lambda: "not there", len) == "not there"
 
 
 def test_other_variants_are_other_flows_in_the_same_memory():
     memory = RecentlyUsed(2**20)
     stack = stack_of(drifting_blobs(2, 2.0))
-    assert [len(Flows(stack, variants, memory).between(0).forward) for variants in (1, 2)] == [1, 2]
+    assert [len(Flows(stack, flow, memory).between(0).forward) for flow in ("stiff", "supple", "both")] == [1, 1, 2]

@@ -36,7 +36,7 @@ def scene(count=7, height=14, width=13, channels=2):
     # in the middle of the window, so that little overshoots it
     images = np.float32(0.4) + np.float32(0.2) * random_images(count, height, width, channels)
     stack = stack_of(images, UNEVEN[:count])
-    return stack, Flows(stack, 2), noisy_estimate(stack, peak=0.6)
+    return stack, Flows(stack, "both"), noisy_estimate(stack, peak=0.6)
 
 
 def inside(image):
@@ -49,7 +49,7 @@ def inside(image):
 def wide_scene(height=14):
     """Return a scene whose window is narrower than its values."""
     stack = SliceStack(random_images(5, height, 13), UNEVEN[:5], IntensityWindow(0.2, 0.7))
-    return stack, Flows(stack, 2), noisy_estimate(stack)
+    return stack, Flows(stack, "both"), noisy_estimate(stack)
 
 
 STRENGTHS = [(0.0, 0.0), FULL, (0.0, 1.0), (1.0, 1.0), (0.37, 0.81)]
@@ -130,7 +130,7 @@ def test_overshoot_stays_in_the_window():
     dark, bright = np.zeros((8, 9, 1), np.float32), np.ones((8, 9, 1), np.float32)
     stack = stack_of([dark, bright, bright, dark])
     cubic = strength_of(weights_of(1, 0, 0, 0), 0.0, 0.0)
-    flows = Flows(stack, 1)
+    flows = Flows(stack, "stiff")
     assert interpolate_blended(flows, weights_of(1, 0, 0, 0), 1.5).max() > 1.1
     assert np.all(add_detail(stack, flows, noisy_estimate(stack), cubic, 1.5) == 1.0)
 
@@ -139,7 +139,7 @@ def test_overshoot_stays_in_the_window():
 def test_gaussians_that_pass_through_the_slices_are_followed_in_full(t):
     estimate = noisy_estimate(stack_of(random_images(1)), peak=0.7)
     stack = stack_of([estimate(k) for k in range(7)], UNEVEN)
-    found = add_detail(stack, Flows(stack, 1), estimate, strength_of(MIXED, *FULL), t)
+    found = add_detail(stack, Flows(stack, "stiff"), estimate, strength_of(MIXED, *FULL), t)
     assert found == pytest.approx(estimate(t), abs=FLOAT32)
 
 
@@ -163,10 +163,10 @@ def test_each_channel_leaves_its_own_window_as_it_would_alone(trust, smoothing):
     windows = IntensityWindow((0.2, 350.0), (0.7, 600.0))
     stack = SliceStack(images, UNEVEN[:5], windows)
     estimate, strength = noisy_estimate(stack), strength_of(LINEAR, trust, smoothing)
-    found = add_detail(stack, Flows(stack, 1), estimate, strength, 1.25)
+    found = add_detail(stack, Flows(stack, "stiff"), estimate, strength, 1.25)
     for c in range(2):
         alone = SliceStack(images[..., c : c + 1], UNEVEN[:5], windows.of_channels(c, c + 1))
-        expected = add_detail(alone, Flows(alone, 1), lambda t, c=c: estimate(t)[..., c : c + 1], strength, 1.25)
+        expected = add_detail(alone, Flows(alone, "stiff"), lambda t, c=c: estimate(t)[..., c : c + 1], strength, 1.25)
         assert found[..., c : c + 1] == pytest.approx(expected, abs=FLOAT32)
     assert found.max() > 1.1
 
@@ -176,7 +176,7 @@ def test_metal_does_not_shine_on_its_surroundings():
     images[:, 8:14, 8:14] = 1e6
     images[2:, 8:14, 8:14], images[2:, 10:16, 8:14] = 0.4, 1e6
     stack = stack_of(images)
-    between = add_detail(stack, Flows(stack, 2), lambda t: images[0] * 0, strength_of(MIXED, 0.0, 0.0), 1.5)
+    between = add_detail(stack, Flows(stack, "both"), lambda t: images[0] * 0, strength_of(MIXED, 0.0, 0.0), 1.5)
     near = np.ones((24, 26), bool)
     near[7:17, 7:15] = False
     assert between[near] == pytest.approx(0.4, abs=0.05)

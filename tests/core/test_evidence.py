@@ -47,8 +47,8 @@ INNER = (slice(12, -12), slice(12, -12))
 """Pixels whose content was in both neighbors, wherever it came from."""
 
 
-def flows_of(images, positions=None, variants=2):
-    return Flows(stack_of(images, positions), variants)
+def flows_of(images, positions=None, flow="both"):
+    return Flows(stack_of(images, positions), flow)
 
 
 def table_of(*weights):
@@ -74,7 +74,7 @@ def rms(difference):
 class TestIngredients:
     def test_each_is_a_classical_method_minus_linear(self):
         stack = stack_of(random_images(7, 20, 22, channels=3), UNEVEN)
-        flows = Flows(stack, 1)
+        flows = Flows(stack, "stiff")
         for t in (0.25, 3.5, 5.9):
             k, _ = stack.bracket(t)
             motion = flows.motion(k)
@@ -90,14 +90,14 @@ class TestIngredients:
 
     def test_the_last_follows_the_supple_flow_along_paths_that_bend(self):
         images = random_images(4, 20, 22)
-        motion, positions = Flows(stack_of(images), 2).motion(1), np.arange(4.0)
+        motion, positions = Flows(stack_of(images), "both").motion(1), np.arange(4.0)
         linear, added, _ = ingredients(images, positions, 1, 1.4, motion, EVENLY)
         bent = carry_bent(images[1], images[2], motion, positions, 1, 1.4)[0]
         assert linear + added[INGREDIENTS.index("bent")] == pytest.approx(bent, abs=FLOAT32)
 
     def test_agreement_is_judged_on_the_first_channels_only(self):
         first, second = random_images(2, 20, 22, channels=2)
-        between = correspond(first, second, variants=2)
+        between = correspond(first, second, flow="both")
         images = np.stack([first, second])
         ratio = ingredients(images, np.array([0.0, 1.0]), 0, 0.4, Motion(between), judged=(1.0,))[2]
         mismatch = carry(first[..., :1], second[..., :1], between, 0.4)[1]
@@ -139,19 +139,19 @@ class TestBlend:
     @pytest.mark.parametrize("place", [0, 1, 2])
     def test_all_weight_on_one_ingredient_is_that_method(self, place):
         stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
-        flows = Flows(stack, 1)
+        flows = Flows(stack, "stiff")
         found = interpolate_blended(flows, table_of(*np.eye(KINDS)[place]), 2.3)
         expected = interpolate_slices(stack, 2.3, INGREDIENTS[place], flows)
         assert found == pytest.approx(expected, abs=FLOAT32)
 
     def test_no_weight_at_all_is_linear(self):
         stack = stack_of(random_images(6, 20, 22), UNEVEN[:6])
-        found = interpolate_blended(Flows(stack, 2), table_of(0, 0, 0, 0), 2.3)
+        found = interpolate_blended(Flows(stack, "both"), table_of(0, 0, 0, 0), 2.3)
         assert found == pytest.approx(interpolate_slices(stack, 2.3, "linear"), abs=FLOAT32)
 
     def test_each_pixel_takes_the_weights_of_its_channel_and_regions(self):
         images = random_images(4, 20, 22)
-        arguments = (images, np.arange(4.0), 1, 1.5, Flows(stack_of(images), 2).motion(1))
+        arguments = (images, np.arange(4.0), 1, 1.5, Flows(stack_of(images), "both").motion(1))
         shares = region_shares(ingredients(*arguments, EVENLY)[2])
         weights = wild_weights()
         alone = np.stack(
@@ -167,7 +167,7 @@ class TestBlend:
         # what detail relies on: extra channels are interpolated with the weights of the judged ones
         images = random_images(5, 20, 22, channels=4)
         mixed = np.concatenate([images[..., :2], 0.3 * images[..., :2] - 2 * images[..., 2:]], axis=3)
-        positions, motion = np.arange(5.0), Flows(stack_of(images[..., :2]), 2).motion(2)
+        positions, motion = np.arange(5.0), Flows(stack_of(images[..., :2]), "both").motion(2)
         table = wild_weights().table
         table[..., 1] = 0
         plain, found = (
@@ -180,7 +180,7 @@ class TestBlend:
     def test_with_pchip_it_still_scales_with_the_images(self, factor):
         images = random_images(5, 20, 22, channels=2)
         scaled = np.concatenate([images, np.float32(factor) * images], axis=3)
-        motion = Flows(stack_of(images), 2).motion(2)
+        motion = Flows(stack_of(images), "both").motion(2)
         found = blend(scaled, np.arange(5.0), 2, 2.4, motion, wild_weights(), EVENLY)
         assert found[..., 2:] == pytest.approx(factor * found[..., :2], abs=20 * FLOAT32)
 
@@ -299,7 +299,7 @@ class TestLearnedWeights:
         still = fixed_pattern_following(lambda z: 0.7, noise=0.05)
         moving = np.stack([texture(k) for k in range(8)])
         weights = [
-            learn_blend(flows_of(images, variants=1)).table[..., 2:].sum(axis=2).mean() for images in (still, moving)
+            learn_blend(flows_of(images, flow="stiff")).table[..., 2:].sum(axis=2).mean() for images in (still, moving)
         ]
         assert weights[0] < weights[1] / 2
 
@@ -433,7 +433,7 @@ class TestChannels:
         grain = np.random.default_rng(9).standard_normal(dense.shape[:3])
         noisy = dense.copy()
         noisy[..., 1] = np.clip(noisy[..., 1] + noise * grain, 0, 1)
-        flows = Flows(stack_of(noisy[::2][..., channels]), 2, channel_weights=seen)
+        flows = Flows(stack_of(noisy[::2][..., channels]), "both", channel_weights=seen)
         learned = learn_blend(flows)
         found = np.stack([interpolate_blended(flows, learned, k + 0.5)[..., -1] for k in range(8)])
         return -20 * np.log10(rms(np.moveaxis(found - dense[1::2][..., channels[-1]], 0, 2)))

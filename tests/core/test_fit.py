@@ -34,7 +34,7 @@ def phantom():
 
 @pytest.fixture(scope="module")
 def fitted(phantom):
-    return fit_model(phantom.thick, FitConfig(steps=60, device="cpu", compositing="sum"))
+    return fit_model(phantom.thick, FitConfig(steps=60, gaussians=2016, device="cpu", compositing="sum"))
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +353,7 @@ class TestProvenance:
 class TestPhase:
     def phase(self, whole, kept):
         stack = whole.select(kept)
-        return Phase(stack, whole, Flows(stack, 1), BlendWeights.prior(1), "sum", torch.device("cpu"))
+        return Phase(stack, whole, Flows(stack, "stiff"), BlendWeights.prior(1), "sum", torch.device("cpu"))
 
     def test_a_hidden_slice_stands_at_its_index_whatever_the_gaps(self):
         whole = stack_of(random_images(7), UNEVEN)

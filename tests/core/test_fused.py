@@ -27,7 +27,7 @@ MOVE_TOLERANCE = 1e-4
 def phase_of(channels=1, compositing="sum", height=21, width=26):
     """Return a phase of slices of white noise, so that no gradient vanishes."""
     stack = stack_of(random_images(SLICES, height, width, channels))
-    return Phase(stack, stack, Flows(stack, 1), BlendWeights.prior(channels), compositing, torch.device("cpu"))
+    return Phase(stack, stack, Flows(stack, "stiff"), BlendWeights.prior(channels), compositing, torch.device("cpu"))
 
 
 def random_parameters(channels=1, degree=1, height=21, width=26, seed=0):

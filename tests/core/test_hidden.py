@@ -33,7 +33,7 @@ RIDGE = 2e-3
 def phase_that_shows(whole, hidden, show):
     """Return a phase whose Gaussians show `show(t)` at model coordinate t, and stand-ins for these."""
     stack = whole.select([k for k in range(len(whole)) if k not in hidden])
-    flows = Flows(stack, 2)
+    flows = Flows(stack, "both")
     weights = learn_blend(flows)
     phase = Phase(stack, whole, flows, weights, "sum", torch.device("cpu"))
     phase.render = lambda packed, t: torch.from_numpy(np.asarray(show(t), np.float32))
@@ -78,7 +78,7 @@ def test_gaussians_that_mislead_between_slices_are_not_trusted():
     whole = stack_of(drifting_blobs(9, 2.5, **SMALL))
     # as far on the other side of the truth as the interpolant is on this: following them is always wrong
     kept = whole.select([k for k in range(9) if k != 4])
-    blended = interpolate_blended(Flows(kept, 2), learn_blend(Flows(kept, 2)), 3.5)
+    blended = interpolate_blended(Flows(kept, "both"), learn_blend(Flows(kept, "both")), 3.5)
     wrong = 2 * blended - whole.image(4)
     learned = lesson(whole, (4,), lambda t: wrong if t == 4 else whole.image(round(t)))
     assert learned.trust == pytest.approx(shared(0.0, USUAL_TRUST), abs=RIDGE)
@@ -119,7 +119,7 @@ def test_classical_scores_are_of_the_hidden_slices_predicted_from_the_others():
     for method in BASELINES:
         # slice 3 lies at 4, two thirds of the gap from 2 to 5; slice 6 at 8, half of that from 7 to 9
         found = [
-            score_slice(whole.planes[h], interpolate_slices(kept, t, method, Flows(kept, 2)), 0.0, 1.0)[0]
+            score_slice(whole.planes[h], interpolate_slices(kept, t, method, Flows(kept, "both")), 0.0, 1.0)[0]
             for h, t in ((3, 2 + 2 / 3), (6, 4.5))
         ]
         assert scores[method] == pytest.approx(np.mean(found), rel=1e-9), method
@@ -135,13 +135,13 @@ def test_predictions_are_rounded_to_the_stored_type_before_they_are_judged():
 
 def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
     stack = stack_of(drifting_blobs(5, 2.0, **SMALL), UNEVEN[:5])
-    evidence = gather_evidence(Flows(stack, 2))
-    scores = cross_validate(Flows(stack, 2), evidence)
+    evidence = gather_evidence(Flows(stack, "both"))
+    scores = cross_validate(Flows(stack, "both"), evidence)
     assert set(scores) == {BLEND, *BASELINES}
     found = {name: [] for name in scores}
     for k in (1, 2, 3):
         rest = stack.select([j for j in range(5) if j != k])
-        t, flows = rest.t_at(stack.positions[k]), Flows(rest, 2)
+        t, flows = rest.t_at(stack.positions[k]), Flows(rest, "both")
         weights = solve_blend([one for one in evidence if one.k != k], stack.channels)
         predicted = {method: interpolate_slices(rest, t, method, flows) for method in BASELINES}
         predicted[BLEND] = interpolate_blended(flows, weights, t)
@@ -152,7 +152,7 @@ def test_cross_validated_scores_predict_each_inner_slice_from_all_others():
 
 def test_two_slices_have_no_cross_validated_scores():
     stack = stack_of(random_images(2))
-    assert cross_validate(Flows(stack, 1), gather_evidence(Flows(stack, 1))) == {}
+    assert cross_validate(Flows(stack, "stiff"), gather_evidence(Flows(stack, "stiff"))) == {}
 
 
 class TestEarlyStop:

@@ -16,7 +16,7 @@ from ._stacks import drifting_blobs, random_images, stack_of
 
 def seeded(images, k=1, count=60, degree=1, seed=0, coordinates=None):
     places = np.arange(len(images), dtype=np.float64) if coordinates is None else np.array(coordinates)
-    return seed_slice(Flows(stack_of(images), 1), k, places, count, degree, np.random.default_rng(seed))
+    return seed_slice(Flows(stack_of(images), "stiff"), k, places, count, degree, np.random.default_rng(seed))
 
 
 def half_flat():

@@ -14,7 +14,7 @@ FLOAT32 = 5e-6
 
 def both_ways(images, positions, k, z, channels, seed=0):
     """Return the blend in one pass, and the mixture of the ingredients."""
-    flows = Flows(stack_of(images[..., :channels], positions), 2)
+    flows = Flows(stack_of(images[..., :channels], positions), "both")
     table = np.random.default_rng(seed).uniform(-1, 2, (channels, len(AGREEMENT_CENTERS), len(INGREDIENTS)))
     weights = BlendWeights(table.astype(np.float32))
     arguments = (images, np.asarray(positions, np.float64), k, z, flows.motion(k))

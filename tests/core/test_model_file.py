@@ -53,9 +53,9 @@ class TestRoundTrip:
         assert_same_volume(through_file(model, tmp_path).volume, model.volume)
 
     def test_all_that_is_not_an_array_comes_back_equal(self, tmp_path):
-        model = fitted(compositing="alpha", axis=1, flow_variants=1)
+        model = fitted(compositing="alpha", axis=1, flow="stiff")
         loaded = through_file(model, tmp_path)
-        for name in ("compositing", "axis", "window", "detail", "flow_variants", "has_source"):
+        for name in ("compositing", "axis", "window", "detail", "flow", "has_source"):
             assert getattr(loaded, name) == getattr(model, name), name
         assert loaded.scores == model.scores
         assert loaded.provenance == model.provenance
@@ -178,7 +178,7 @@ class TestHash:
             {"compositing": "alpha"},
             {"axis": 0},
             {"window": IntensityWindow(0.0, 1.0)},
-            {"flow_variants": 1},
+            {"flow": "supple"},
             {"slope": 2.0},
             {"has_source": False},
         ],

@@ -118,13 +118,13 @@ def test_cues_never_count_negative_and_bounds_belong_to_increasing_deviations(mo
 
 def test_two_slices_teach_no_bound():
     stack = stack_of(np.random.default_rng(0).random((2, 16, 16, 1), np.float32))
-    flows = Flows(stack, 1)
+    flows = Flows(stack, "stiff")
     assert learn_error_bound(gather_evidence(flows), learn_blend(flows)) is None
 
 
 def test_constant_stack_has_a_bound_of_zero_in_its_bins():
     stack = stack_of(np.full((5, 16, 16, 1), 0.5, np.float32))
-    flows = Flows(stack, 1)
+    flows = Flows(stack, "stiff")
     assert learn_error_bound(gather_evidence(flows), learn_blend(flows)).bounds == (0.0,)
 
 
@@ -159,5 +159,5 @@ def test_command_refuses_one_file_for_both(model, tmp_path, capsys):
 
 def test_slices_that_do_not_change_are_certain():
     still = stack_slices(Volume(np.tile(np.arange(256, dtype=np.uint8).reshape(1, 16, 16), (6, 1, 1)), np.eye(4)), 0)
-    flows = Flows(still, 1)
+    flows = Flows(still, "stiff")
     assert max(learn_error_bound(gather_evidence(flows), learn_blend(flows)).bounds) < 1e-6

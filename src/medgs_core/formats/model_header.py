@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from medgs_core.arrays import Affine, Voxels
+from medgs_core.config import FlowKind
 from medgs_core.formats.container import FileKind, Part, open_container, parse_header
 from medgs_core.formats.packing import memory_order
 from medgs_core.volume import Layout, Member, NiftiOrientation, Volume
@@ -153,7 +154,7 @@ class ModelHeader(Part):
     window: WindowFacts
     detail: DetailFacts
     error_bound: ErrorBoundFacts | None
-    flow_variants: PositiveInt
+    flow: FlowKind
     skipped: tuple[Annotated[int, Field(ge=0)], ...] = ()
     gaussians: GaussianFacts
     scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
@@ -173,7 +174,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, error_bound, flow_variants, skipped, gaussians (count, degree, channels),
+        content_sha256), window, detail, error_bound, flow, skipped, gaussians (count, degree, channels),
         scores, provenance, sha256 (the `model_hash`), has_source.
 
     Raises

@@ -79,7 +79,7 @@ def measure(volume: str, stride: int, preset: str) -> Row:
     return {
         "peak_mib": round(peak_bytes() / MIB),
         "methods": {
-            name: {"psnr": score.psnr, "ssim": score.ssim, "seconds": round(score.seconds, 2)}
+            name: {"psnr": score.psnr, "ssim": score.ssim, "seconds": round(score.seconds, 3)}
             for name, score in evaluation.methods.items()
         },
     }
@@ -98,8 +98,8 @@ def gains_of(row: Row) -> tuple[float, float, float, float]:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Return a duration with one digit after the point where it is short."""
-    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
+    """Return a duration with more digits after the point the shorter it is."""
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2f}"
 
 
 def print_scores(rows: list[Row], preset: str) -> None:

@@ -1,11 +1,11 @@
 """Does a second image of the same body profit from the first when both are fitted together, and does the first lose.
 
-    python benchmarks/modalities.py [--cases NAME ...] [--results FILE]
+    python benchmarks/modalities.py [--pairs NAME ...] [--noise 0 0.1] [--results FILE]
 
 keeps every second slice of pairs of images on one grid. `mri_twice` is the pair of scans in nibabel's example4d.nii.gz;
 in the others the second image is made from the first: intensities x in [0, 1] folded to 1 - |2x - 1|, so that one
-value stands for two tissues, blurred by a pixel in plane, its kept slices with Gaussian noise of a tenth of the range.
-It prints the PSNR of clean withheld slices of each image, fitted alone and together, beside the best classical method.
+value stands for two tissues, blurred by a pixel in plane, with Gaussian noise on its kept slices. It prints the PSNR of
+clean withheld slices of each image, fitted alone and together, beside the best classical method.
 """
 
 from dataclasses import replace
@@ -21,12 +21,11 @@ from medgs_core.cli._demo import find_scan
 from medgs_core.volume import fit_dtype, robust_window
 
 STRIDE = 2
-NOISE = 0.1
 BLUR = 1.0
 """Pixels, in plane."""
 
 LEVELS = 1000.0
-"""Stored value of 1 in the images made here."""
+"""Stored value of 1 in the images made here: the range that noise is a share of."""
 
 TWICE = "mri_twice"
 MADE = ("mri_seg3d", "ct_abdomen_ts")
@@ -35,10 +34,15 @@ MADE = ("mri_seg3d", "ct_abdomen_ts")
 def main() -> None:
     """Run the cases that have no result yet, then print the table."""
     parser = make_parser(__doc__)
-    parser.add_argument("--cases", nargs="+", choices=(TWICE, *MADE), default=[TWICE, *MADE])
+    parser.add_argument("--pairs", nargs="+", choices=(TWICE, *MADE), default=[TWICE, *MADE])
+    parser.add_argument(
+        "--noise", type=float, nargs="+", default=[0.0, 0.1], help="on images made here, share of the range"
+    )
     parser.add_argument("--results", type=Path, default=Path("modalities.jsonl"))
     args = parse(parser, measure)
-    rows = run_cases(__file__, [{"pair": name} for name in args.cases], args.results)
+    noises = {pair: [0.0] if pair == TWICE else args.noise for pair in args.pairs}
+    cases = [{"pair": pair, "noise": noise} for pair in args.pairs for noise in noises[pair]]
+    rows = run_cases(__file__, cases, args.results)
     print(f"{setting()}\n")
     table = []
     for row in rows:
@@ -46,17 +50,15 @@ def main() -> None:
             gain = image["together"] - image["alone"]
             best = f"{image['classical']:.2f} ({image['method']})"
             scores = [best, f"{image['alone']:.2f}", f"{image['together']:.2f}", f"{gain:+.2f}"]
-            table.append([row["pair"], ("first", "second")[place], *scores])
-    print_table(["pair", "image", "best classical", "alone", "together", "gain"], table)
+            table.append([row["pair"], f"{row['noise']:.0%}", ("first", "second")[place], *scores])
+    print_table(["pair", "noise on the second", "image", "best classical", "alone", "together", "gain"], table)
 
 
-def measure(pair: str) -> Row:
+def measure(pair: str, noise: float) -> Row:
     """Return the PSNR of withheld slices of both images, by how they were predicted."""
     parts = scan_twice() if pair == TWICE else fold_intensities(pair)
     first, second = (part.thinned() for part in parts)
-    if pair != TWICE:
-        second = add_noise(second, NOISE * LEVELS)
-    given = (first, second)
+    given = (first, add_noise(second, noise * LEVELS) if noise else second)
     together = medgs.render_volume(parts[0].fit(medgs.combine_volumes(*given)), factor=STRIDE)
     images = []
     for part, thinned, joint in zip(parts, given, medgs.split_volume(together), strict=True):

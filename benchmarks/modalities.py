@@ -50,7 +50,7 @@ def main() -> None:
             gain = image["together"] - image["alone"]
             best = f"{image['classical']:.2f} ({image['method']})"
             scores = [best, f"{image['alone']:.2f}", f"{image['together']:.2f}", f"{gain:+.2f}"]
-            table.append([row["pair"], f"{row['noise']:.0%}", ("first", "second")[place], *scores])
+            table.append([row["pair"], f"{100 * row['noise']:g} %", ("first", "second")[place], *scores])
     print_table(["pair", "noise on the second", "image", "best classical", "alone", "together", "gain"], table)
 
 

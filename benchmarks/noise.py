@@ -46,7 +46,7 @@ def main() -> None:
         best = max(scores.values())
         cells = [f"**{scores[name]:.2f}**" if scores[name] == best else f"{scores[name]:.2f}" for name in methods]
         kept = [f"{row['kept'][name]:.2f}" for name in ("noisy", "denoised")]
-        table.append([label(row["volume"]), f"{row['noise']:.0%}", *cells, *kept])
+        table.append([label(row["volume"]), f"{100 * row['noise']:g} %", *cells, *kept])
     print_table(["volume", "noise", *methods, "kept, noisy", "kept, denoised"], table)
 
 

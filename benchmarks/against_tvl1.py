@@ -6,14 +6,12 @@ keeps every stride-th slice. TV-L1 is scikit-image's `optical_flow_tvl1` with it
 directions of every gap. The two run in turn, kernels compiled before; medians and their ratio are printed.
 """
 
-import argparse
-import resource
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from _setting import MIB, make_parser, peak_bytes, setting, warm_up
 from skimage.registration import optical_flow_tvl1
 
 import medgs_core as medgs
@@ -21,7 +19,7 @@ import medgs_core as medgs
 
 def main() -> None:
     """Time both in turn and print the medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("volume")
     parser.add_argument("--axis", type=int, default=0)
     parser.add_argument("--stride", type=int, default=2)
@@ -33,7 +31,7 @@ def main() -> None:
     thinned = replace(volume, voxels=np.take(volume.voxels, kept, args.axis))
     low, high = np.percentile(volume.voxels, (0.5, 99.5))
     slices = np.moveaxis(np.clip((thinned.voxels - low) / (high - low), 0, 1), args.axis, 0).astype(np.float32)
-    medgs.fit_model(thinned, medgs.FitConfig(axis=str(args.axis), steps=2))
+    warm_up()
     seconds: dict[str, list[float]] = {name: [] for name in (*args.presets, "tvl1")}
     for _ in range(args.repeats):
         for preset in args.presets:
@@ -47,10 +45,11 @@ def main() -> None:
             optical_flow_tvl1(second, first)
         seconds["tvl1"].append(time.perf_counter() - begun)
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(f"{setting()}\n")
     for name, median in medians.items():
         print(f"{name:9} {median:6.1f} s, {median / medians['tvl1']:.2f} of TV-L1")
-    print(f"peak memory of the process {peak:.0f} MiB, {len(kept)} slices of {slices.shape[1]} x {slices.shape[2]}")
+    size = f"{len(kept)} slices of {slices.shape[1]} x {slices.shape[2]}"
+    print(f"peak memory of the process {peak_bytes() / MIB:.0f} MiB, {size}")
 
 
 if __name__ == "__main__":

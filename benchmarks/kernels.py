@@ -3,17 +3,15 @@
 An evaluation is a pixel inside of a splat's 3-sigma box. Run: python benchmarks/kernels.py [--reference]
 """
 
-import argparse
 import math
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numba
 import numpy as np
 import torch
+from _setting import make_parser, print_table, setting
 
 from medgs_core.rasterize import rasterize_splats
 from medgs_core.tensors import Splats2D
@@ -118,24 +116,14 @@ def measure(
     return median_seconds(forward, repeats), median_seconds(both, repeats)
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--reference", action="store_true", help="time dense torch too, on the smaller scene: a minute")
     arguments = parser.parse_args()
     threads, hertz = numba.get_num_threads(), clock()
-    print(f"{processor()}, {threads} threads, {hertz / 1e9:.1f} GHz (measured); ", end="")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, numba {numba.__version__}\n")
-    print("| splats | rule | pass | median ms | 10⁹ evaluations/s | floor ms | over floor | dense torch ms |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"{setting()}; {hertz / 1e9:.1f} GHz (measured)\n")
+    table = []
     sizes = []
     for name, (count, height, width, low, high) in SCENES.items():
         splats = random_splats(count, height, width, low, high)
@@ -151,12 +139,12 @@ def main() -> None:
                 floor = max(floor, moved / BYTES_PER_SECOND)
                 slow = f"{dense[backward] * 1e3:,.0f}" if dense else ""
                 label = "forward + backward" if backward else "forward"
-                print(
-                    f"| {name} | {rule} | {label} | {seconds * 1e3:.2f} | {evaluations / seconds / 1e9:.2f} "
-                    f"| {floor * 1e3:.2f} | {seconds / floor:.1f} | {slow} |"
-                )
+                times = [f"{seconds * 1e3:.2f}", f"{evaluations / seconds / 1e9:.2f}", f"{floor * 1e3:.2f}"]
+                table.append([name, rule, label, *times, f"{seconds / floor:.1f}", slow])
         filled = evaluations / vectors / LANES
         sizes.append(f"{name}: {evaluations:,} evaluations in {vectors:,} vectors, {filled:.0%} filled.")
+    heads = ["splats", "rule", "pass", "median ms", "10⁹ evaluations/s", "floor ms", "over floor", "dense torch ms"]
+    print_table(heads, table)
     print("\n" + "\n".join(sizes))
 
 

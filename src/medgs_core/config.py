@@ -66,12 +66,31 @@ class Effort(Settings):
     steps_per_slice: float = Field(gt=0, description="optimization steps per slice of the stack")
     fewest_steps: int = Field(gt=0, description="steps of the shortest fit, however few the slices")
     flow: FlowKind = Field(description="optical flows per pair of slices: a stiff one, a supple one, or both")
+    predicted_slices: int = Field(gt=0, description="inner slices predicted, at most, to weigh the classical methods")
 
 
 EFFORTS: dict[str, Effort] = {
-    "fast": Effort(pixels_per_gaussian=24, steps_per_slice=12, fewest_steps=120, flow="supple"),
-    "balanced": Effort(pixels_per_gaussian=16, steps_per_slice=40, fewest_steps=320, flow="both"),
-    "quality": Effort(pixels_per_gaussian=12, steps_per_slice=80, fewest_steps=640, flow="both"),
+    "fast": Effort(
+        pixels_per_gaussian=24,
+        steps_per_slice=12,
+        fewest_steps=120,
+        flow="supple",
+        predicted_slices=12,
+    ),
+    "balanced": Effort(
+        pixels_per_gaussian=16,
+        steps_per_slice=48,
+        fewest_steps=384,
+        flow="both",
+        predicted_slices=24,
+    ),
+    "quality": Effort(
+        pixels_per_gaussian=12,
+        steps_per_slice=96,
+        fewest_steps=768,
+        flow="both",
+        predicted_slices=24,
+    ),
 }
 
 

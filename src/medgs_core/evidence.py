@@ -56,7 +56,8 @@ SAMPLED_PIXELS = 20_000
 """Of a predicted slice at most so many pixels, evenly spread, are kept: more cost memory and teach nothing."""
 
 MOST_TRIPLETS = 24
-"""Slices predicted for evidence; more do not move a dozen weights that share millions of pixels."""
+"""Slices predicted for evidence if nothing else is said; more do not move a dozen weights that share millions of
+pixels."""
 
 WORKING_SLICES = 40
 """Memory in which one slice is predicted and judged, in slices of float32."""
@@ -210,10 +211,10 @@ def neighborhood(count: int, k: int) -> tuple[list[int], int]:
     return list(range(first, min(count, k + 1 + SPLINE_REACH))), k - first
 
 
-def triplet_slices(count: int) -> list[int]:
-    """Return the inner slices to predict: all, or evenly spread ones where there are many."""
+def triplet_slices(count: int, most: int = MOST_TRIPLETS) -> list[int]:
+    """Return the inner slices to predict: all, or as many evenly spread ones where there are more."""
     inner = count - 2
-    picked = np.linspace(1, count - 2, min(inner, MOST_TRIPLETS)) if inner > 0 else np.empty(0)
+    picked = np.linspace(1, count - 2, min(inner, most)) if inner > 0 else np.empty(0)
     return sorted({round(k) for k in picked})
 
 
@@ -314,15 +315,17 @@ class Evidence:
     sample: Sample
 
 
-def gather_evidence(flows: Flows) -> list[Evidence]:
+def gather_evidence(flows: Flows, most: int = MOST_TRIPLETS) -> list[Evidence]:
     """Return the evidence of evenly spread inner slices of a stack; empty if it has fewer than three slices.
 
     Parameters
     ----------
     flows : Flows
         The correspondence of the measured slices.
+    most : int
+        Inner slices that are predicted at most.
     """
-    triplets = triplet_slices(len(flows.stack))
+    triplets = triplet_slices(len(flows.stack), most)
     flows.prepare([(k - 1, k + 1) for k in triplets])
     slice_bytes = 4 * flows.stack.height * flows.stack.width * flows.stack.channels
     return map_in_threads(lambda k: _judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes)

@@ -145,10 +145,12 @@ class _Fit:
         stack = plan.stack.select(list(plan.kept)) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow, self.memory)
         flows.prepare()
-        self.evidence = gather_evidence(flows)
-        return Phase(
-            stack, plan.stack, flows, solve_blend(self.evidence, stack.channels), plan.compositing, plan.device
-        )
+        self.evidence = gather_evidence(flows, self.config.effort.predicted_slices)
+        weights = solve_blend(self.evidence, stack.channels)
+        phase = Phase(stack, plan.stack, flows, weights, plan.compositing, plan.device)
+        if plan.steps[number] >= len(stack):  # else most would be made in vain
+            phase.prepare()
+        return phase
 
     def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
         """Return the packed Gaussians of slice k of the phase's stack."""

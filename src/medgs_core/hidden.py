@@ -25,7 +25,7 @@ OURS = "medgs"
 BLEND = "blend"
 """Names among the scores of the model, and of the blended classical methods without Gaussians."""
 
-USUAL_TRUST, USUAL_SMOOTHING = 0.5, 0.2
+USUAL_TRUST, USUAL_SMOOTHING = 0.5, 0.05
 """How far to follow the Gaussians before hidden slices tell: near the best on most volumes, far from bad on all."""
 
 HIDDEN_SHARE = 0.5
@@ -41,7 +41,7 @@ CHECKS = 10
 MOST_CHECKED = 6
 """Hidden slices looked at each time: enough to see a plateau, a fiftieth of the time of the phase."""
 
-LEAST_GAIN = 0.05
+LEAST_GAIN = 0.03
 PATIENCE = 2
 """The phase ends when so many checks in turn have not raised the best mean PSNR by this much, in dB: what comes after
 moved the final prediction by less than 0.01 dB, or away from the truth where the slices are noisy (docs/method.md)."""

@@ -22,8 +22,12 @@ from medgs_core.rasterize import choose_device, render_splats
 from medgs_core.sampling import ON_SLICE, Sampling, is_measured, sample_slices
 from medgs_core.slices import SliceStack, stack_slices
 from medgs_core.tensors import single_threaded_torch
+from medgs_core.threads import follow_threads
 from medgs_core.uncertainty import bound_error
 from medgs_core.volume import Volume, resample_axis
+
+RENDER_BYTES = 400
+"""Memory per value of a slice in which it is rendered: ten slices around it and their renderings, and several flows."""
 
 
 class SliceRenderer:
@@ -267,16 +271,16 @@ def _assemble(
 ) -> Volume:
     """Return what `render` gives at every sampled coordinate, as a volume in the world of the model's."""
     count = len(sampling.coordinates)
-    planes = None
-    for i, t in enumerate(sampling.coordinates):
-        plane = render(float(t))
-        plane = plane if model.volume.voxels.ndim == 4 else plane[..., 0]
-        if planes is None:
-            planes = np.empty((count, *plane.shape), dtype)
-        planes[i] = plane
+    shape = [size for axis, size in enumerate(model.volume.voxels.shape) if axis != model.axis]
+    planes = np.empty((count, *shape), dtype)
+
+    def place(i: int) -> None:
+        planes[i] = render(float(sampling.coordinates[i])).reshape(shape)
+
+    working = RENDER_BYTES * planes[0].size
+    for i, _ in enumerate(follow_threads(place, range(count), working)):
         if report:
             report(i + 1, count)
-    assert planes is not None  # a sampling has at least one slice
     voxels = np.moveaxis(planes, 0, model.axis)
     start, step, positions = sampling.start, sampling.step, sampling.positions
     return resample_axis(model.volume, model.axis, voxels, start=start, step=step, positions=positions)

@@ -5,7 +5,7 @@ the interpreter: kernels, OpenCV and numpy on whole slices do.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -76,7 +76,22 @@ def evenly(items: int) -> npt.NDArray[Any]:
 def map_in_threads(
     function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0
 ) -> list[Result]:
-    """Return what the function makes of every thing, in their order; the first exception is passed on.
+    """Return what the function makes of every thing, in their order; parameters as in `follow_threads`.
+
+    Examples
+    --------
+    >>> map_in_threads(abs, [-3, 4, -5])
+    [3, 4, 5]
+    """
+    return list(follow_threads(function, things, working_bytes))
+
+
+def follow_threads(
+    function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0
+) -> Iterator[Result]:
+    """Yield what the function makes of every thing, in their order, several being made at once.
+
+    The first exception is passed on, and what has not begun then never does; so too when the caller stops asking.
 
     Parameters
     ----------
@@ -86,12 +101,10 @@ def map_in_threads(
         What it is called with, one by one.
     working_bytes : int
         Memory that one call works in; fewer run at once where that is much.
-
-    Examples
-    --------
-    >>> map_in_threads(abs, [-3, 4, -5])
-    [3, 4, 5]
     """
     most = max(1, WORKING_BYTES // max(1, working_bytes))
-    with ThreadPoolExecutor(min(thread_count(), most)) as pool:
-        return list(pool.map(function, things))
+    pool = ThreadPoolExecutor(min(thread_count(), most))
+    try:
+        yield from pool.map(function, things)
+    finally:
+        pool.shutdown(cancel_futures=True)

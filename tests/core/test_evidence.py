@@ -206,6 +206,7 @@ class TestPrediction:
     def test_evenly_spread_slices_of_a_long_stack_are_predicted(self):
         chosen = triplet_slices(1000)
         assert len(chosen) == MOST_TRIPLETS
+        assert len(triplet_slices(1000, 5)) == 5
         assert (chosen[0], chosen[-1]) == (1, 998)
         assert set(np.diff(chosen)) == {43, 44}  # 997 steps in 23 parts
 

@@ -71,7 +71,7 @@ class Effort(Settings):
 
 EFFORTS: dict[str, Effort] = {
     "fast": Effort(
-        pixels_per_gaussian=24,
+        pixels_per_gaussian=32,
         steps_per_slice=12,
         fewest_steps=120,
         flow="supple",

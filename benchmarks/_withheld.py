@@ -78,7 +78,7 @@ class Part:
     def score_classical(self, given: medgs.Volume) -> dict[str, float]:
         """Return the PSNR of every classical method, by name; they are given what a fit is given, and no more."""
         stack = medgs.stack_slices(given, self.axis)
-        flows = Flows(stack, variants=1)
+        flows = Flows(stack, flow="stiff")
 
         def predict(method: str, k: int) -> Voxels:
             image = medgs.interpolate_slices(stack, k / self.stride, method, flows)

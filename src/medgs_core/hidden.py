@@ -3,12 +3,13 @@
 A phase of the fit with its Gaussians and the slices hidden from it come in; scores, trust and smoothing go out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from medgs_core.arrays import Image
 from medgs_core.classical import METHODS, Method, interpolate_slices
@@ -56,12 +57,12 @@ class Lesson:
     Attributes
     ----------
     scores : mean PSNR in dB by method
-    trust, smoothing : see `model.DetailStrength`
+    trust, smoothing : per channel, see `model.DetailStrength`
     """
 
     scores: Mapping[str, float]
-    trust: float
-    smoothing: float
+    trust: tuple[float, ...]
+    smoothing: tuple[float, ...]
 
 
 def check_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> float:
@@ -82,7 +83,7 @@ def has_settled(checks: list[float]) -> bool:
 
 
 def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> Lesson:
-    """Return what the slices that a phase did not see teach.
+    """Return what the slices that a phase did not see teach, each channel for itself.
 
     Parameters
     ----------
@@ -101,25 +102,37 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         with torch.no_grad(), single_threaded_torch():
             return phase.render(parameters.optimizer.parameters, phase.coordinate(t)).cpu().numpy()
 
-    def predict(t: float, trust: float, smoothing: float) -> Image:
+    channels = whole.channels
+
+    def predict(t: float, trust: Sequence[float], smoothing: Sequence[float]) -> Image:
         return add_detail(phase.stack, phase.flows, estimate, strength_of(phase.weights, trust, smoothing), t)
 
-    gram, moment = np.zeros((2, 2)), np.zeros(2)
+    none, full = (0.0,) * channels, (1.0,) * channels
+    grams, moments = np.zeros((channels, 2, 2)), np.zeros((channels, 2))
     for h in hidden:
         t = phase.stack.t_at(float(whole.positions[h]))
-        alone = predict(t, 0.0, 0.0)
-        parts = np.stack([(predict(t, *unit) - alone).ravel() for unit in ((1.0, 0.0), (0.0, 1.0))]).astype(np.float64)
-        gram += parts @ parts.T
+        alone = predict(t, none, none)
+        added = np.stack([predict(t, *unit) - alone for unit in ((full, none), (none, full))]).astype(np.float64)
         # clipped as the truth is: what lies outside the window is no fault of either
-        moment += parts @ (whole.image(h) - np.clip(alone, 0.0, 1.0)).ravel()
-    pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
-    usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])
-    learned = np.clip(np.linalg.solve(gram + pull, moment + pull @ usual), 0.0, 1.0)
-    trust, smoothing = (float(value) for value in (1.0 - HIDDEN_SHARE) * usual + HIDDEN_SHARE * learned)
+        missed = whole.image(h) - np.clip(alone, 0.0, 1.0)
+        for c in range(channels):
+            parts = added[..., c].reshape(2, -1)
+            grams[c] += parts @ parts.T
+            moments[c] += parts @ missed[..., c].ravel()
+    trust, smoothing = zip(*map(_solve_strength, grams, moments), strict=True)
     predictions: dict[str, Predict] = {OURS: lambda t: predict(t, trust, smoothing)}
     predictions |= _classical(phase.stack, phase.flows)
     found = [_score(whole, h, phase.stack, predictions) for h in hidden]
     return Lesson(_mean(found), trust, smoothing)
+
+
+def _solve_strength(gram: Float64[np.ndarray, "2 2"], moment: Float64[np.ndarray, " 2"]) -> tuple[float, float]:
+    """Return trust and smoothing of one channel, from the normal equations of what each adds."""
+    pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
+    usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])
+    learned = np.clip(np.linalg.solve(gram + pull, moment + pull @ usual), 0.0, 1.0)
+    trust, smoothing = (float(value) for value in (1.0 - HIDDEN_SHARE) * usual + HIDDEN_SHARE * learned)
+    return trust, smoothing
 
 
 def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:

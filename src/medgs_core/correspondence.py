@@ -13,6 +13,7 @@ from jaxtyping import Float16, UInt8
 from medgs_core.arrays import Flow, Image, Plane, Positions
 from medgs_core.cache import RecentlyUsed
 from medgs_core.config import FlowKind
+from medgs_core.noise import NOISE_FLOOR, estimate_noise, sample_slices
 from medgs_core.slices import SliceStack
 from medgs_core.threads import map_in_threads
 
@@ -55,17 +56,8 @@ CHANNEL_STEPS = 8
 """Channels weigh in whole multiples of an eighth of the strongest: a stack with some slices left out then sees nearly
 always as the whole one does, and shares its flows."""
 
-STRUCTURE_SLICES = 8
-"""Evenly spread slices that tell what the channels have in common."""
-
 STRUCTURE_SIGMA = 2.0
 """Pixels over which structure is averaged before it counts, so that noise counts little."""
-
-NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 3.0
-"""Takes noise of standard deviation s to 2 s."""
-
-NOISE_FLOOR = 0.03
-"""In unit intensities: channels with less noise than this are equally good."""
 
 LEAST_CORRELATION = 0.1
 """Channels whose gradients agree less than this, one way or the other, are taken to be of the same contrast."""
@@ -155,16 +147,13 @@ def common_structure(stack: SliceStack) -> ChannelWeights:
 
     if stack.channels == 1:
         return (1.0,)
-    covariance, noise = np.zeros((stack.channels, stack.channels)), np.zeros(stack.channels)
-    chosen = sorted({round(k) for k in np.linspace(0, len(stack) - 1, STRUCTURE_SLICES)})
-    for k in chosen:
+    covariance = np.zeros((stack.channels, stack.channels))
+    for k in sample_slices(stack):
         planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(stack.image(k), 2, 0)]
         smooth = [cv2.GaussianBlur(plane, (0, 0), STRUCTURE_SIGMA) for plane in planes]
         for axis in (0, 1):
             slopes = np.stack([np.diff(plane, axis=axis).ravel() for plane in smooth]).astype(np.float64)
             covariance += slopes @ slopes.T
-        # a difference of differences, which ramps and most edges leave alone; of unit noise its median is 1.35
-        noise += [np.median(np.abs(cv2.filter2D(plane, -1, NOISE_KERNEL))) / 1.35 / len(chosen) for plane in planes]
     strength = np.sqrt(np.diag(covariance))
     if not strength.any():
         return (1.0 / stack.channels,) * stack.channels
@@ -173,7 +162,7 @@ def common_structure(stack: SliceStack) -> ChannelWeights:
     correlation[np.abs(correlation) < LEAST_CORRELATION] = 0.0
     leading = np.linalg.eigh(correlation)[1][:, -1]
     leading[np.abs(leading) < LEAST_CORRELATION] = 0.0
-    worth = strength / (np.square(noise) + NOISE_FLOOR**2)
+    worth = strength / (np.square(estimate_noise(stack)) + NOISE_FLOOR**2)
     # seen as the most telling channel shows it
     signs = np.where(leading * (leading[np.argmax(worth)] or 1.0) < 0, -1.0, 1.0)
     steps = np.rint(CHANNEL_STEPS * worth / worth.max())

@@ -18,6 +18,7 @@ from medgs_core.evidence import BlendWeights, interpolate_blended
 from medgs_core.fold import REACH, fold_visible, visible_rows
 from medgs_core.fused import StepRoom, step_on_cpu
 from medgs_core.model import Compositing, FoldedGaussians
+from medgs_core.noise import weigh_channels
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.rasterize import render_splats
 from medgs_core.slices import SliceStack
@@ -141,6 +142,8 @@ class Phase:
         self.weights = weights
         self.compositing: Compositing = compositing
         self.device = device
+        self.channel_weights = weigh_channels(stack)
+        self._weights_there = torch.from_numpy(self.channel_weights).to(device)
         self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, where the Gaussians hold eighteen
         self._compiled = device.type == "cpu" and compositing == "sum"
         self._room: StepRoom | None = None
@@ -178,6 +181,8 @@ class Phase:
     def step(self, parameters: Parameters, k: int, gap: int, rates: Tensor) -> float:
         """Bring the Gaussians closer to slice k and to the target in a gap beside it; return the mean square error.
 
+        Closer by the squared errors weighed per channel, see `noise.weigh_channels`; what is returned is not weighed.
+
         Parameters
         ----------
         parameters : Parameters
@@ -199,8 +204,9 @@ class Phase:
         limits = np.array([CENTER_REACH, *(math.log(limit) for limit in SPREAD_RANGE)], np.float32)
         targets = (measured.numpy(), target.numpy())
         times = (on, between)
+        weights = np.outer((1.0, BETWEEN_WEIGHT), self.channel_weights).astype(np.float32)
         error, _ = step_on_cpu(
-            self._room, parameters.optimizer, block, seeds, times, targets, BETWEEN_WEIGHT, rates.numpy(), limits
+            self._room, parameters.optimizer, block, seeds, times, targets, weights, rates.numpy(), limits
         )
         return error
 
@@ -209,10 +215,11 @@ class Phase:
     ) -> float:
         rows = parameters.visible(min(on, between), max(on, between))
         leaf = parameters.optimizer.parameters.index_select(0, rows).requires_grad_()
-        error = (self.render(leaf, on) - measured).square().sum()
-        interpolated = (self.render(leaf, between) - target).square().sum()
-        (error + BETWEEN_WEIGHT * interpolated).backward()  # type: ignore[no-untyped-call]
+        errors = (self.render(leaf, on) - measured).square()
+        interpolated = (self.render(leaf, between) - target).square()
+        weighed = (self._weights_there * errors).sum() + BETWEEN_WEIGHT * (self._weights_there * interpolated).sum()
+        weighed.backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         parameters.optimizer.move(rows, leaf.grad, rates)
         parameters.keep_bounds(rows)
-        return float(error.detach())
+        return float(errors.detach().sum())

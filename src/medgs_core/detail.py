@@ -4,9 +4,11 @@ Measured slices and the Gaussians' renderings come in; the slice at any coordina
 measured one where there is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float32
 
 from medgs_core.arrays import Image, Stack
 from medgs_core.correspondence import Flows, carry
@@ -14,8 +16,8 @@ from medgs_core.evidence import BlendWeights, blend, neighborhood
 from medgs_core.model import DetailStrength
 from medgs_core.slices import SliceStack
 
-FULL = (1.0, 0.0)
-"""Trust and smoothing when all of the residual is carried: detail "on"."""
+Shares = Float32[np.ndarray, " shares"]
+"""One per channel, or one for all."""
 
 HALF = np.float32(0.5)
 """Share of what is carried to a pixel that must lie outside the intensity window for the pixel to do so."""
@@ -28,7 +30,8 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     """Return the slice at coordinate t from the Gaussians and the measured slices around it.
 
     With S the measured slices, G the Gaussians' renderings, I the blended interpolant of `evidence`, alpha
-    the fraction of the gap, trust l, and smoothing m, which 4 alpha (1 - alpha) lets vanish at both its ends:
+    the fraction of the gap, and per channel trust l and smoothing m, which 4 alpha (1 - alpha) lets vanish at both
+    ends of the gap:
 
         I(S) + l [G(t) - I(G)] + m 4 alpha (1 - alpha) [I(G) - I(S)]
 
@@ -59,14 +62,14 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     z = stack.z_at(t)
     around, gap = neighborhood(len(stack), k)
     alpha = (z - stack.positions[k]) / (stack.positions[k + 1] - stack.positions[k])
-    smoothing = np.float32(strength.smoothing * 4.0 * alpha * (1.0 - alpha))
-    trust = np.float32(strength.trust)
+    smoothing = (np.array(strength.smoothing) * 4.0 * alpha * (1.0 - alpha)).astype(np.float32)
+    trust = np.array(strength.trust, np.float32)
     carried = _carried(stack, estimate, around, smoothing - trust)
     weights = BlendWeights(np.array(strength.blend, np.float32))
     channels = stack.channels
     mixed = blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights)
     result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
-    if trust:
+    if trust.any():
         result += trust * estimate(t)
     # what is interpolated and rendered lies in the window, so beyond it there is only overshoot
     np.clip(result, 0, 1, out=result)
@@ -74,10 +77,10 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     return result
 
 
-def _carried(stack: SliceStack, estimate: Estimate, around: list[int], share: np.float32) -> Stack:
-    """Return what is interpolated per slice: its clipped image, then a share of its rendering."""
+def _carried(stack: SliceStack, estimate: Estimate, around: list[int], shares: Shares) -> Stack:
+    """Return what is interpolated per slice: its clipped image, then each channel's share of its rendering."""
     inside = [stack.image(j) for j in around]
-    shown = [share * estimate(float(j)) if share else np.zeros_like(inside[0]) for j in around]
+    shown = [shares * estimate(float(j)) if shares.any() else np.zeros_like(inside[0]) for j in around]
     carried: Stack = np.concatenate([np.stack(inside), np.stack(shown)], axis=3)
     return carried
 
@@ -103,7 +106,13 @@ def _excess(stack: SliceStack, flows: Flows, k: int, alpha: float) -> Image:
     return total
 
 
-def strength_of(weights: BlendWeights, trust: float, smoothing: float) -> DetailStrength:
-    """Return the strength that these weights, trust and smoothing make, as a model keeps it."""
+def strength_of(weights: BlendWeights, trust: Sequence[float], smoothing: Sequence[float]) -> DetailStrength:
+    """Return the strength that these weights, and trust and smoothing per channel, make, as a model keeps it."""
     table = tuple(tuple(tuple(float(weight) for weight in row) for row in rows) for rows in weights.table)
-    return DetailStrength(table, trust, smoothing)
+    return DetailStrength(table, tuple(trust), tuple(smoothing))
+
+
+def carry_all(learned: DetailStrength) -> DetailStrength:
+    """Return the strength that carries all of the residual, as detail "on" does: full trust, no smoothing."""
+    channels = len(learned.blend)
+    return replace(learned, trust=(1.0,) * channels, smoothing=(0.0,) * channels)

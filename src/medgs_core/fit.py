@@ -22,7 +22,15 @@ from medgs_core.correspondence import Flows
 from medgs_core.descent import LAST_RATE, Parameters, Phase, column_rates
 from medgs_core.detail import strength_of
 from medgs_core.evidence import Evidence, gather_evidence, solve_blend
-from medgs_core.hidden import CHECKS, check_hidden, cross_validate, has_settled, judge_hidden
+from medgs_core.hidden import (
+    CHECKS,
+    USUAL_SMOOTHING,
+    USUAL_TRUST,
+    check_hidden,
+    cross_validate,
+    has_settled,
+    judge_hidden,
+)
 from medgs_core.initialize import seed_slice
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
@@ -166,7 +174,9 @@ class _Fit:
         lengths[phase.coordinates.astype(int)] = [len(block) for block in blocks]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         parameters = Parameters(RowAdam.start(torch.cat(blocks)), starts, phase.stack.channels)
-        state = Running(parameters, generator, self.plan.steps, number)
+        channels = phase.stack.channels
+        usual = (USUAL_TRUST,) * channels, (USUAL_SMOOTHING,) * channels
+        state = Running(parameters, generator, self.plan.steps, number, *usual)
         if number == 1:
             state.scores = cross_validate(phase.flows, self.evidence)
         return state

@@ -70,7 +70,7 @@ def step_on_cpu(
     seeds: Float32[np.ndarray, " rows"],
     times: tuple[float, float],
     targets: tuple[Image, Image],
-    target_weight: float,
+    weights: Float32[np.ndarray, "2 channels"],
     rates: Float32[np.ndarray, " columns"],
     limits: Float32[np.ndarray, " 3"],
 ) -> tuple[float, float]:
@@ -90,8 +90,8 @@ def step_on_cpu(
         Slice coordinates of the targets.
     targets : two of (height, width, channels)
         Unit intensities.
-    target_weight : float
-        Of the second target; the first counts 1.
+    weights : (2, channels)
+        Of the squared errors of each target in each channel; the sums returned are not weighed.
     rates : (columns,)
         Step per column.
     limits : (3,)
@@ -118,7 +118,7 @@ def step_on_cpu(
     work: Int[np.ndarray, " running"] = np.empty(count + 1, np.int64)
     lists, starts = list_pairs(boxes, room.height, work)
     errors: Float64[np.ndarray, " bands"] = np.empty(len(starts) - 1, np.float64)
-    comparing = (room.planes, *targets, np.float32(target_weight), np.float32(LEAST_WEIGHT), errors)
+    comparing = (room.planes, *targets, weights, np.float32(LEAST_WEIGHT), errors)
     share(draw_and_compare, starts, means, conics, opacities, features, boxes, lists, starts, *comparing)
     moving = (
         np.array([FIRST_DECAY, SECOND_DECAY], np.float32),

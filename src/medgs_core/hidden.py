@@ -3,12 +3,13 @@
 A phase of the fit with its Gaussians and the slices hidden from it come in; scores, trust and smoothing go out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from medgs_core.arrays import Image
 from medgs_core.classical import METHODS, Method, interpolate_slices
@@ -16,9 +17,10 @@ from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
 from medgs_core.detail import add_detail, strength_of
 from medgs_core.evidence import Evidence, interpolate_blended, solve_blend
-from medgs_core.metrics import score_slice
+from medgs_core.metrics import psnr_slice
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import single_threaded_torch
+from medgs_core.threads import map_in_threads
 
 BASELINES: tuple[Method, ...] = tuple(method for method in METHODS if method != "nearest")
 OURS = "medgs"
@@ -56,12 +58,12 @@ class Lesson:
     Attributes
     ----------
     scores : mean PSNR in dB by method
-    trust, smoothing : see `model.DetailStrength`
+    trust, smoothing : per channel, see `model.DetailStrength`
     """
 
     scores: Mapping[str, float]
-    trust: float
-    smoothing: float
+    trust: tuple[float, ...]
+    smoothing: tuple[float, ...]
 
 
 def check_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> float:
@@ -82,7 +84,7 @@ def has_settled(checks: list[float]) -> bool:
 
 
 def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> Lesson:
-    """Return what the slices that a phase did not see teach.
+    """Return what the slices that a phase did not see teach, each channel for itself.
 
     Parameters
     ----------
@@ -101,25 +103,39 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         with torch.no_grad(), single_threaded_torch():
             return phase.render(parameters.optimizer.parameters, phase.coordinate(t)).cpu().numpy()
 
-    def predict(t: float, trust: float, smoothing: float) -> Image:
+    channels = whole.channels
+
+    def predict(t: float, trust: Sequence[float], smoothing: Sequence[float]) -> Image:
         return add_detail(phase.stack, phase.flows, estimate, strength_of(phase.weights, trust, smoothing), t)
 
-    gram, moment = np.zeros((2, 2)), np.zeros(2)
-    for h in hidden:
+    none, full = (0.0,) * channels, (1.0,) * channels
+
+    def explain(h: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the normal equations of trust and smoothing on one hidden slice, per channel."""
         t = phase.stack.t_at(float(whole.positions[h]))
-        alone = predict(t, 0.0, 0.0)
-        parts = np.stack([(predict(t, *unit) - alone).ravel() for unit in ((1.0, 0.0), (0.0, 1.0))]).astype(np.float64)
-        gram += parts @ parts.T
+        alone = predict(t, none, none)
+        added = np.stack([predict(t, *unit) - alone for unit in ((full, none), (none, full))]).astype(np.float64)
         # clipped as the truth is: what lies outside the window is no fault of either
-        moment += parts @ (whole.image(h) - np.clip(alone, 0.0, 1.0)).ravel()
+        missed = whole.image(h) - np.clip(alone, 0.0, 1.0)
+        parts = [added[..., c].reshape(2, -1) for c in range(channels)]
+        return [part @ part.T for part in parts], [part @ missed[..., c].ravel() for c, part in enumerate(parts)]
+
+    equations = map_in_threads(explain, hidden)
+    grams, moments = (np.sum([one[side] for one in equations], axis=0) for side in (0, 1))
+    trust, smoothing = zip(*map(_solve_strength, grams, moments), strict=True)
+    predictions: dict[str, Predict] = {OURS: lambda t: predict(t, trust, smoothing)}
+    predictions |= _classical(phase.stack, phase.flows)
+    found = map_in_threads(lambda h: _score(whole, h, phase.stack, predictions), hidden)
+    return Lesson(_mean(found), trust, smoothing)
+
+
+def _solve_strength(gram: Float64[np.ndarray, "2 2"], moment: Float64[np.ndarray, " 2"]) -> tuple[float, float]:
+    """Return trust and smoothing of one channel, from the normal equations of what each adds."""
     pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
     usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])
     learned = np.clip(np.linalg.solve(gram + pull, moment + pull @ usual), 0.0, 1.0)
     trust, smoothing = (float(value) for value in (1.0 - HIDDEN_SHARE) * usual + HIDDEN_SHARE * learned)
-    predictions: dict[str, Predict] = {OURS: lambda t: predict(t, trust, smoothing)}
-    predictions |= _classical(phase.stack, phase.flows)
-    found = [_score(whole, h, phase.stack, predictions) for h in hidden]
-    return Lesson(_mean(found), trust, smoothing)
+    return trust, smoothing
 
 
 def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
@@ -135,15 +151,16 @@ def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
         Of its inner slices.
     """
     stack = flows.stack
-    found = []
-    for one in evidence:
+
+    def predict(one: Evidence) -> dict[str, float]:
         rest = stack.select([k for k in range(len(stack)) if k != one.k])
         around = flows.of_part(rest)
         weights = solve_blend([other for other in evidence if other.k != one.k], stack.channels)
         predictions = _classical(rest, around)
         predictions[BLEND] = partial(interpolate_blended, around, weights)
-        found.append(_score(stack, one.k, rest, predictions))
-    return _mean(found)
+        return _score(stack, one.k, rest, predictions)
+
+    return _mean(map_in_threads(predict, evidence))
 
 
 def _classical(stack: SliceStack, flows: Flows) -> dict[str, Predict]:
@@ -155,7 +172,7 @@ def _score(whole: SliceStack, h: int, seen: SliceStack, predictions: Mapping[str
     t = seen.t_at(float(whole.positions[h]))
     window, truth = whole.window, whole.planes[h]
     return {
-        name: score_slice(truth, window.to_stored(predict(t), truth.dtype), window.low, window.high)[0]
+        name: psnr_slice(truth, window.to_stored(predict(t), truth.dtype), window.low, window.high)
         for name, predict in predictions.items()
     }
 

@@ -118,13 +118,15 @@ class DetailStrength:
     Attributes
     ----------
     blend : (channels, regions, 4) nested tuples, the weights of the ingredients, see `evidence.BlendWeights`
-    trust : in [0, 1], how far to follow the Gaussians where they differ from the blend of their own measured slices
-    smoothing : in [0, 1], share of what the Gaussians leave out at measured slices that is withheld half-way between
+    trust : (channels,) in [0, 1], how far to follow the Gaussians where they differ from the blend of their own
+        measured slices
+    smoothing : (channels,) in [0, 1], share of what the Gaussians leave out at measured slices that is withheld
+        half-way between
     """
 
     blend: tuple[tuple[tuple[float, ...], ...], ...]
-    trust: float
-    smoothing: float
+    trust: tuple[float, ...]
+    smoothing: tuple[float, ...]
 
 
 @dataclass(frozen=True)

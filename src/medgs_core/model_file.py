@@ -148,7 +148,7 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         volume=volume,
         axis=header.axis,
         window=IntensityWindow(header.window.low, header.window.high),
-        detail=DetailStrength(header.detail.blend, header.detail.trust, header.detail.smoothing),
+        detail=_detail_from(header.detail),
         error_bound=ErrorBound(**header.error_bound.model_dump()) if header.error_bound else None,
         flow=header.flow,
         skipped=header.skipped,
@@ -220,8 +220,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
     check_voxel_type(model.volume.voxels)
     tensors = {name: _array(tensor) for name, tensor in model.gaussians.named()}
     content_sha256 = content_hash(model.volume) if model.has_source else None
-    window, detail = model.window, model.detail
-    blend = tuple(tuple(tuple(float(weight) for weight in row) for row in table) for table in detail.blend)
+    window = model.window
     try:
         header = ModelHeader(
             format="medgs model",
@@ -231,7 +230,7 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             geometry=geometry_facts(model.volume),
             voxels=voxel_facts(model.volume.voxels, content_sha256),
             window=WindowFacts(low=window.low, high=window.high),
-            detail=DetailFacts(blend=blend, trust=float(detail.trust), smoothing=float(detail.smoothing)),
+            detail=_detail_facts(model.detail, _channels(model.volume.voxels.shape)),
             error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
             flow=model.flow,
             skipped=tuple(model.skipped),
@@ -249,6 +248,36 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
         reason = broken_rule(error) if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"A model must be consistent to be saved, got one in which {reason}; fit it again.") from error
     return header.model_copy(update={"sha256": _digest(_rendering_facts(header), tensors)}), tensors
+
+
+def _detail_facts(detail: DetailStrength, channels: int) -> DetailFacts:
+    """Return the facts of a strength: one number where the channels share it, as with one channel."""
+    for name, values in (("trust", detail.trust), ("smoothing", detail.smoothing)):
+        _check_length(name, values, channels)
+    trust, smoothing = (
+        float(values[0]) if len(set(values)) == 1 else tuple(float(value) for value in values)
+        for values in (detail.trust, detail.smoothing)
+    )
+    blend = tuple(tuple(tuple(float(weight) for weight in row) for row in table) for table in detail.blend)
+    return DetailFacts(blend=blend, trust=trust, smoothing=smoothing)
+
+
+def _detail_from(facts: DetailFacts) -> DetailStrength:
+    """Return the strength that the facts tell, one trust and one smoothing per channel."""
+    trust, smoothing = (
+        values if isinstance(values, tuple) else (values,) * len(facts.blend)
+        for values in (facts.trust, facts.smoothing)
+    )
+    return DetailStrength(facts.blend, trust, smoothing)
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[3] if len(shape) > 3 else 1
+
+
+def _check_length(name: str, values: tuple[float, ...], channels: int) -> None:
+    if len(values) != channels:
+        raise ValueError(f"the {name} is of {len(values)} channels and the voxels have {channels}")
 
 
 def _rendering_facts(header: ModelHeader) -> Mapping[str, Any]:
@@ -297,12 +326,15 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
         if not np.isfinite(tensors[name]).all():
             raise ValueError(f"{name} has values that are NaN or infinite")
     shape = header.voxels.shape
-    channels = shape[3] if len(shape) > 3 else 1
+    channels = _channels(shape)
     if header.gaussians.channels != channels:
         raise ValueError(f"the Gaussians have {header.gaussians.channels} channels and the voxels {channels}")
     levels = header.window.low
     if isinstance(levels, tuple) and len(levels) != channels:
         raise ValueError(f"the window has {len(levels)} channels and the voxels {channels}")
+    for name, values in (("trust", header.detail.trust), ("smoothing", header.detail.smoothing)):
+        if isinstance(values, tuple):
+            _check_length(name, values, channels)
     inner = range(1, shape[header.axis] - 1)
     if list(header.skipped) != sorted(set(header.skipped) & set(inner)):
         raise ValueError(f"the skipped slices {header.skipped} are not inner ones in order")

@@ -13,7 +13,7 @@ import torch
 from medgs_core.arrays import Image, Voxels
 from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
-from medgs_core.detail import FULL, add_detail
+from medgs_core.detail import add_detail, carry_all
 from medgs_core.evidence import BlendWeights
 from medgs_core.fold import fold_model
 from medgs_core.members import channel_slopes
@@ -62,7 +62,7 @@ class SliceRenderer:
         if not self.model.has_source or self.config.detail == "off" or len(self.stack) < 2:
             return None
         learned = self.model.detail
-        return learned if self.config.detail == "auto" else DetailStrength(learned.blend, *FULL)
+        return learned if self.config.detail == "auto" else carry_all(learned)
 
     def estimate(self, t: float) -> Image:
         """Return what the Gaussians alone show at t: (height, width, channels) in unit intensities."""

@@ -13,7 +13,6 @@ import torch
 
 from medgs_core.config import FitConfig
 from medgs_core.descent import Parameters
-from medgs_core.hidden import USUAL_SMOOTHING, USUAL_TRUST
 from medgs_core.model import FitCheckpoint
 from medgs_core.optimizer import RowAdam
 
@@ -28,25 +27,25 @@ class Running:
     generator : of every random choice
     totals : steps of both phases, fewer than planned once the hidden slices have stopped the first
     phase : 0 while slices hide, 1 when all are seen
+    trust, smoothing : see `model.DetailStrength`; the usual ones until hidden slices tell
     step : steps done in the phase
     checks : mean PSNR in dB of the Gaussians alone on hidden slices, one per check so far
     order : slices still to come before all are drawn anew
     loss : running mean of the squared error; nan before the first step
     scores : mean PSNR in dB by method, once known
-    trust, smoothing : see `model.DetailStrength`
     """
 
     parameters: Parameters
     generator: np.random.Generator
     totals: tuple[int, int]
     phase: int
+    trust: tuple[float, ...]
+    smoothing: tuple[float, ...]
     step: int = 0
     checks: list[float] = field(default_factory=list)
     order: list[int] = field(default_factory=list)
     loss: float = math.nan
     scores: dict[str, float] = field(default_factory=dict)
-    trust: float = USUAL_TRUST
-    smoothing: float = USUAL_SMOOTHING
 
     @property
     def done(self) -> int:
@@ -75,8 +74,8 @@ def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
         "order": state.order,
         "loss": None if math.isnan(state.loss) else state.loss,
         "scores": state.scores,
-        "trust": state.trust,
-        "smoothing": state.smoothing,
+        "trust": list(state.trust),
+        "smoothing": list(state.smoothing),
     }
     return FitCheckpoint({name: tensor.clone().cpu() for name, tensor in tensors.items()}, facts)
 
@@ -112,8 +111,8 @@ def restore(
         order=list(facts["order"]),
         loss=math.nan if facts["loss"] is None else facts["loss"],
         scores=dict(facts["scores"]),
-        trust=facts["trust"],
-        smoothing=facts["smoothing"],
+        trust=tuple(facts["trust"]),
+        smoothing=tuple(facts["smoothing"]),
     )
 
 

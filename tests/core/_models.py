@@ -55,6 +55,7 @@ def fitted(voxels=None, gaussians=None, **changes):
     """Return a model; what is about its volume goes into the volume."""
     place = {name: changes.pop(name) for name in Volume.__dataclass_fields__ if name in changes}
     voxels = random_voxels("int16") if voxels is None else voxels
+    channels = voxels.shape[3] if voxels.ndim > 3 else 1
     model = FittedModel(
         gaussians=random_gaussians() if gaussians is None else gaussians,
         compositing="sum",
@@ -62,9 +63,9 @@ def fitted(voxels=None, gaussians=None, **changes):
         axis=2,
         window=IntensityWindow(-12.1, 1007.3),
         detail=DetailStrength(
-            (((0.1, 0.2, 0.3, 0.4),) * len(AGREEMENT_CENTERS),) * (voxels.shape[3] if voxels.ndim > 3 else 1),
-            1 / 3,
-            0.25,
+            (((0.1, 0.2, 0.3, 0.4),) * len(AGREEMENT_CENTERS),) * channels,
+            (1 / 3,) * channels,
+            (0.25,) * channels,
         ),
         flow="both",
         scores={"medgs": 31.1, "linear": 1 / 7},

@@ -32,9 +32,12 @@ def phantom():
     return drifting_phantom((9, 48, 56), np.random.default_rng(1), factor=FACTOR, noise=0.02)
 
 
+SHORT = FitConfig(steps=60, gaussians=2016, device="cpu", compositing="sum")
+
+
 @pytest.fixture(scope="module")
 def fitted(phantom):
-    return fit_model(phantom.thick, FitConfig(steps=60, gaussians=2016, device="cpu", compositing="sum"))
+    return fit_model(phantom.thick, SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,7 @@ class TestQuality:
 
     def test_no_gaussian_leaves_its_bounds(self, phantom, fitted):
         gaussians = fitted.model.gaussians
-        counts = plan_fit(phantom.thick, FitConfig(gaussians=2016, device="cpu")).counts
+        counts = plan_fit(phantom.thick, SHORT).counts
         home = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         assert (gaussians.center - home).abs().max() <= CENTER_REACH
         assert gaussians.spread.min() >= SPREAD_RANGE[0] * (1 - 1e-6)

@@ -25,8 +25,9 @@ MOVE_TOLERANCE = 1e-4
 
 
 def phase_of(channels=1, compositing="sum", height=21, width=26):
-    """Return a phase of slices of white noise, so that no gradient vanishes."""
-    stack = stack_of(random_images(SLICES, height, width, channels))
+    """Return a phase of slices of white noise, so that no gradient vanishes, the less the later the channel."""
+    contrasts = np.linspace(1.0, 0.3, channels, dtype=np.float32)
+    stack = stack_of(contrasts * random_images(SLICES, height, width, channels))
     return Phase(stack, stack, Flows(stack, "stiff"), BlendWeights.prior(channels), compositing, torch.device("cpu"))
 
 
@@ -62,6 +63,11 @@ def moved(phase, parameters, compiled, k=4, gap=3):
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_gradients_are_those_of_torch(channels, degree):
     phase = phase_of(channels)
+    # the noisier, the less a channel counts
+    weights = phase.channel_weights
+    assert weights[-1] == 1.0
+    assert (np.diff(weights) > 0).all()
+    assert channels == 1 or weights[0] < 0.2
     error, ours = moved(phase, random_parameters(channels, degree), True)
     expected_error, theirs = moved(phase, random_parameters(channels, degree), False)
     assert error == pytest.approx(expected_error, rel=1e-6)
@@ -72,6 +78,20 @@ def test_gradients_are_those_of_torch(channels, degree):
         largest = truth.abs().amax(dim=0)
         assert (largest > 0).all()
         assert ((got - truth).abs().amax(dim=0) <= GRADIENT_TOLERANCE * largest).all()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_channel_drives_as_much_as_it_weighs(compiled):
+    def gradient(weights):
+        phase = phase_of(2)
+        phase.channel_weights[:] = weights  # in memory that both ways of moving share
+        error, optimizer = moved(phase, random_parameters(2), compiled)
+        return error, optimizer.mean
+
+    whole, half, first, second = (gradient(weights) for weights in ((1, 1), (1, 0.5), (1, 0), (0, 1)))
+    assert {error for error, _ in (whole, half, first, second)} == {whole[0]}  # reported as it is, not weighed
+    for got, expected in ((whole[1], first[1] + second[1]), (half[1], first[1] + 0.5 * second[1])):
+        assert (got - expected).abs().amax(dim=0).le(GRADIENT_TOLERANCE * whole[1].abs().amax(dim=0)).all()
 
 
 def test_a_row_moves_as_adam_moves_it():

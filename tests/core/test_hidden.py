@@ -56,9 +56,9 @@ def shared(learned, usual):
 def test_gaussians_that_know_hidden_slices_are_trusted():
     whole = stack_of(drifting_blobs(9, 2.5, **SMALL))
     learned = lesson(whole, (2, 5), truth_of(whole))
-    assert learned.trust == pytest.approx(shared(1.0, USUAL_TRUST), abs=RIDGE)
+    assert learned.trust[0] == pytest.approx(shared(1.0, USUAL_TRUST), abs=RIDGE)
     # on measured slices they leave nothing out that could be withheld between
-    assert learned.smoothing == pytest.approx(USUAL_SMOOTHING, abs=RIDGE)
+    assert learned.smoothing[0] == pytest.approx(USUAL_SMOOTHING, abs=RIDGE)
 
 
 def test_hidden_slices_are_looked_for_at_their_own_coordinate_on_uneven_stacks():
@@ -71,7 +71,7 @@ def test_hidden_slices_are_looked_for_at_their_own_coordinate_on_uneven_stacks()
 
     learned = lesson(whole, (1, 4), show)
     assert {round(t, 9) for t in asked} == {float(k) for k in range(7)}
-    assert learned.trust == pytest.approx(shared(1.0, USUAL_TRUST), abs=RIDGE)
+    assert learned.trust[0] == pytest.approx(shared(1.0, USUAL_TRUST), abs=RIDGE)
 
 
 def test_gaussians_that_mislead_between_slices_are_not_trusted():
@@ -81,7 +81,7 @@ def test_gaussians_that_mislead_between_slices_are_not_trusted():
     blended = interpolate_blended(Flows(kept, "both"), learn_blend(Flows(kept, "both")), 3.5)
     wrong = 2 * blended - whole.image(4)
     learned = lesson(whole, (4,), lambda t: wrong if t == 4 else whole.image(round(t)))
-    assert learned.trust == pytest.approx(shared(0.0, USUAL_TRUST), abs=RIDGE)
+    assert learned.trust[0] == pytest.approx(shared(0.0, USUAL_TRUST), abs=RIDGE)
 
 
 def test_noise_that_gaussians_leave_out_is_withheld_between():
@@ -90,14 +90,25 @@ def test_noise_that_gaussians_leave_out_is_withheld_between():
     noisy = np.clip(clean + 0.1 * generator.standard_normal(clean.shape), 0, 1).astype(np.float32)
     whole = stack_of(noisy)
     learned = lesson(whole, (2, 5), lambda t: clean[round(t)])
-    assert learned.smoothing > shared(0.8, USUAL_SMOOTHING)
+    assert learned.smoothing[0] > shared(0.8, USUAL_SMOOTHING)
+
+
+def test_each_channel_has_a_trust_and_smoothing_of_its_own():
+    # the Gaussians know the first channel, hidden slices included, and leave the noise of the second out
+    known, clean = drifting_blobs(9, 2.5, **SMALL), drifting_blobs(9, 0.0, **SMALL)
+    noisy = np.clip(clean + 0.1 * np.random.default_rng(0).standard_normal(clean.shape), 0, 1)
+    whole = stack_of(np.concatenate([known, noisy], axis=3))
+    learned = lesson(whole, (2, 5), lambda t: np.concatenate([known[round(t)], clean[round(t)]], axis=2))
+    assert learned.trust[0] == pytest.approx(shared(1.0, USUAL_TRUST), abs=RIDGE)
+    assert learned.smoothing[0] == pytest.approx(USUAL_SMOOTHING, abs=RIDGE)
+    assert learned.smoothing[1] > shared(0.8, USUAL_SMOOTHING)
 
 
 def test_slices_that_teach_nothing_leave_the_usual_strength():
     whole = stack_of(np.full((9, 12, 13, 1), 0.25))
     learned = lesson(whole, (4,), truth_of(whole))
-    assert learned.trust == pytest.approx(USUAL_TRUST)
-    assert learned.smoothing == pytest.approx(USUAL_SMOOTHING)
+    assert learned.trust[0] == pytest.approx(USUAL_TRUST)
+    assert learned.smoothing[0] == pytest.approx(USUAL_SMOOTHING)
     assert learned.scores["linear"] == np.inf
 
 
@@ -107,8 +118,8 @@ def test_values_outside_the_window_do_not_sway_the_strength():
     hot = images.copy()
     hot[:, 2:4, 3:5] = np.array([50, 3, 90, 7, 60, 2, 40])[:, None, None, None]
     usual, swayed = (lesson(stack_of(stack), (3,), lambda t: images[round(t)] * 0.9 + 0.03) for stack in (images, hot))
-    assert swayed.trust == pytest.approx(usual.trust, abs=1e-4)
-    assert swayed.smoothing == pytest.approx(usual.smoothing, abs=1e-4)
+    assert swayed.trust[0] == pytest.approx(usual.trust[0], abs=1e-4)
+    assert swayed.smoothing[0] == pytest.approx(usual.smoothing[0], abs=1e-4)
 
 
 def test_classical_scores_are_of_the_hidden_slices_predicted_from_the_others():

@@ -97,6 +97,14 @@ class TestRoundTrip:
         assert loaded.volume.voxels.strides == voxels.strides
         assert_same_volume(loaded.volume, model.volume)
 
+    @pytest.mark.parametrize("trust", [(0.5, 0.5, 0.5), (0.1, 1.0, 0.0)])
+    def test_strength_of_each_channel_comes_back(self, tmp_path, trust):
+        model = fitted(random_voxels("uint8", (*SHAPE, 3)), random_gaussians(channels=3))
+        model = replace(model, detail=replace(model.detail, trust=trust))
+        assert through_file(model, tmp_path).detail == model.detail
+        shown = read_header(tmp_path / "a.medgs")["detail"]["trust"]
+        assert shown == (0.5 if len(set(trust)) == 1 else trust)
+
     @pytest.mark.parametrize("dtype", [">i2", ">f8"])
     def test_big_endian_voxels_come_back_in_native_order(self, tmp_path, dtype):
         voxels = random_voxels("int16").astype(dtype)
@@ -274,9 +282,14 @@ class TestSaving:
             ({"gaussians": random_gaussians(channels=2)}, "2 channels and the voxels 1"),
             ({"slope": math.nan}, "slope: .*finite number"),
             ({"window": IntensityWindow(1.0, 1.0)}, "low must be below high"),
-            ({"detail": DetailStrength((), 0.0, 0.0)}, r"no table of shape \(1, 3, 4\)"),
-            ({"detail": DetailStrength((((0.5,) * 4,) * 2,), 0.0, 0.0)}, "no table of shape"),
-            ({"detail": DetailStrength((((0.5,) * 3,) * 3,), 0.0, 0.0)}, "no table of shape"),
+            ({"detail": DetailStrength((), (0.0,), (0.0,))}, r"no table of shape \(1, 3, 4\)"),
+            ({"detail": DetailStrength((((0.5,) * 4,) * 2,), (0.0,), (0.0,))}, "no table of shape"),
+            ({"detail": DetailStrength((((0.5,) * 3,) * 3,), (0.0,), (0.0,))}, "no table of shape"),
+            (
+                {"detail": DetailStrength((((0.5,) * 4,) * 3,), (0.5, 0.5), (0.0,))},
+                "the trust is of 2 channels and the voxels have 1",
+            ),
+            ({"detail": DetailStrength((((0.5,) * 4,) * 3,), (0.5,), ())}, "the smoothing is of 0 channels"),
         ],
     )
     def test_what_could_not_be_loaded_is_not_saved(self, tmp_path, changes, reason):

@@ -200,7 +200,7 @@ class TestSlices:
     def test_between_equal_extremes_the_extreme_is_stored(self):
         voxels = np.zeros((4, 6, 7), np.uint8)
         voxels[1:3] = 255  # a cubic between overshoots
-        over = DetailStrength((((1.0, 0.0, 0.0, 0.0),) * 3,), 0.0, 0.0)
+        over = DetailStrength((((1.0, 0.0, 0.0, 0.0),) * 3,), (0.0,), (0.0,))
         renderer = SliceRenderer(
             fitted(voxels, axis=0, window=IntensityWindow(0.0, 255.0), detail=over), RenderConfig()
         )

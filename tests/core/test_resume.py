@@ -45,6 +45,17 @@ def test_it_does_so_with_the_other_rule_and_bent_paths():
     assert_same_fit(fit_model(scan(), settings(**changes), resume=stopped(BOUNDARY + 2, **changes)), unbroken)
 
 
+def test_it_does_so_with_channels_that_differ_in_noise(tmp_path):
+    clean = moving_voxels().astype(np.float64)
+    noisy = clean + 0.1 * clean.max() * np.random.default_rng(0).standard_normal(clean.shape)
+    volume = scan(np.stack([clean, noisy], axis=-1))
+    unbroken = fit_model(volume, settings())
+    assert len(set(unbroken.model.detail.smoothing)) == 2
+    checkpoint = fit_model(volume, settings(), progress=Follower(BOUNDARY + 2)).checkpoint
+    save_checkpoint(checkpoint, tmp_path / "fit.state")
+    assert_same_fit(fit_model(volume, settings(), resume=load_checkpoint(tmp_path / "fit.state")), unbroken)
+
+
 def test_it_does_so_when_stopped_again_and_again(unbroken):
     state = None
     for steps in range(0, STEPS, 4):

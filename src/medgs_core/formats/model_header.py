@@ -39,6 +39,7 @@ MOST_DRIFT_DEGREE = 3
 Row = tuple[float, float, float, float]
 Matrix = tuple[Row, Row, Row, Row]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Shares = Share | Annotated[tuple[Share, ...], Field(min_length=1)]
 Levels = float | Annotated[tuple[float, ...], Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VoxelType = Literal[
@@ -113,11 +114,11 @@ class WindowFacts(Part):
 
 
 class DetailFacts(Part):
-    """The fields of `DetailStrength`."""
+    """The fields of `DetailStrength`; trust and smoothing are one number where the channels share it."""
 
     blend: tuple[tuple[tuple[float, ...], ...], ...]
-    trust: Share
-    smoothing: Share
+    trust: Shares
+    smoothing: Shares
 
 
 class ErrorBoundFacts(Part):

@@ -110,8 +110,8 @@ def list_pairs(boxes, height, work, sources=SOURCES):
 
 
 @kernel
-def _compare_band(band, planes, target, scale, least):
-    """Turn a drawn band into the gradient of scale times its squared error; return the squared error.
+def _compare_band(band, planes, target, weights, least):
+    """Turn a drawn band into the gradient of its squared error, weighed per channel; return that error, not weighed.
 
     The rendered value is F_c = weighted_c / max(weight, least). Spare columns become 0.
     """
@@ -126,7 +126,7 @@ def _compare_band(band, planes, target, scale, least):
                 value = planes[channel, row, x] * inverse
                 missed = value - target[row, x, channel]
                 error += missed * missed
-                gradient = scale * _TWO * missed * inverse
+                gradient = weights[channel] * _TWO * missed * inverse
                 planes[channel, row, x] = gradient
                 slope -= gradient * value
             planes[channels, row, x] = slope if weight >= least else _ZERO
@@ -148,14 +148,15 @@ def draw_and_compare(
     planes,
     measured,
     between,
-    between_weight,
+    weights,
     least,
     errors,
     sources=SOURCES,
 ):
     """Draw bands first..end-1 of both images, turn them into gradients, and write their squared errors.
 
-    planes (2, channels + 1, height, stride), targets (height, width, channels), errors (bands of both images,).
+    planes (2, channels + 1, height, stride), targets (height, width, channels), weights (2, channels), errors (bands of
+    both images,).
     """
     bands = (measured.shape[0] + BAND_ROWS - 1) // BAND_ROWS
     for band in range(first, end):
@@ -173,9 +174,9 @@ def draw_and_compare(
             planes[image],
         )
         if image == 0:
-            errors[band] = _compare_band(own, planes[image], measured, _ONE, least)
+            errors[band] = _compare_band(own, planes[image], measured, weights[0], least)
         else:
-            errors[band] = _compare_band(own, planes[image], between, between_weight, least)
+            errors[band] = _compare_band(own, planes[image], between, weights[1], least)
 
 
 @kernel

@@ -4,6 +4,7 @@ A stack comes in, the slice at any coordinate goes out. They are the baselines o
 ingredients that `evidence` weighs.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from medgs_core.slices import SliceStack
 
 Method = Literal["nearest", "linear", "cubic", "pchip", "flow"]
 METHODS: tuple[Method, ...] = ("nearest", "linear", "cubic", "pchip", "flow")
+
+PLACE_DIGITS = 12
+"""Decimals that count in a position over the first gap: what is beyond is the rounding of float64."""
 
 SPLINE_REACH = 5
 """Slices on each side that a cubic spline looks at. Those beyond, whatever they hold, would move it by less than
@@ -35,9 +39,17 @@ def cubic_weights(positions: Positions, z: float) -> Positions:
     (slices,)
         Adding to one; some are negative.
     """
+    # in units of the first gap, so that all gaps of an even stack ask for the same weights
+    gap = float(positions[1] - positions[0])
+    places = tuple(round(float(place - positions[0]) / gap, PLACE_DIGITS) for place in (*positions, z))
+    return np.array(_spline_weights(places[:-1], places[-1]))
+
+
+@lru_cache(maxsize=1024)  # making a spline takes as long as a pass over a slice
+def _spline_weights(positions: tuple[float, ...], z: float) -> tuple[float, ...]:
     from scipy.interpolate import CubicSpline
 
-    return np.asarray(CubicSpline(positions, np.eye(len(positions)))(z), dtype=np.float64)
+    return tuple(float(weight) for weight in CubicSpline(positions, np.eye(len(positions)))(z))
 
 
 def _window(count: int, k: int, reach: int) -> slice:

@@ -15,6 +15,7 @@ from medgs_core.correspondence import Flows, carry
 from medgs_core.evidence import BlendWeights, blend, neighborhood
 from medgs_core.model import DetailStrength
 from medgs_core.slices import SliceStack
+from medgs_core.threads import map_in_threads
 
 Shares = Float32[np.ndarray, " shares"]
 """One per channel, or one for all."""
@@ -67,13 +68,16 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
     carried = _carried(stack, estimate, around, smoothing - trust)
     weights = BlendWeights(np.array(strength.blend, np.float32))
     channels = stack.channels
-    mixed = blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights)
-    result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:]
-    if trust.any():
-        result += trust * estimate(t)
+    ways: tuple[Callable[[], Image], ...] = (
+        lambda: blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights),
+        lambda: _excess(stack, flows, k, alpha),
+        lambda: trust * estimate(t) if trust.any() else np.zeros_like(carried[0, ..., :channels]),
+    )
+    mixed, beyond, trusted = map_in_threads(lambda way: way(), ways)
+    result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:] + trusted
     # what is interpolated and rendered lies in the window, so beyond it there is only overshoot
     np.clip(result, 0, 1, out=result)
-    result += _excess(stack, flows, k, alpha)
+    result += beyond
     return result
 
 

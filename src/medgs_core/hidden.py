@@ -43,7 +43,7 @@ CHECKS = 10
 MOST_CHECKED = 6
 """Hidden slices looked at each time: enough to see a plateau, a fiftieth of the time of the phase."""
 
-LEAST_GAIN = 0.03
+LEAST_GAIN = 0.02
 PATIENCE = 2
 """The phase ends when so many checks in turn have not raised the best mean PSNR by this much, in dB: what comes after
 moved the final prediction by less than 0.01 dB, or away from the truth where the slices are noisy (docs/method.md)."""

@@ -5,6 +5,7 @@ the interpreter: kernels, OpenCV and numpy on whole slices do.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -42,6 +43,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
+_place = threading.local()
+"""Knows whether this thread is one of several at work; what it shares out in turn it does alone, in the same order."""
+
+
 def share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
     """Run kernel(first, end, *arguments) over all items, split among the threads into ranges of equal work.
 
@@ -56,6 +61,9 @@ def share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
     *arguments
         passed on
     """
+    if _is_helper():
+        kernel(0, len(starts) - 1, *arguments)
+        return
     threads = thread_count()
     shares = np.arange(1, threads) * (starts[-1] / threads)
     edges = [0, *np.searchsorted(starts[1:], shares).tolist(), len(starts) - 1]
@@ -71,6 +79,14 @@ def share(kernel: Any, starts: npt.NDArray[Any], *arguments: Any) -> None:
 def evenly(items: int) -> npt.NDArray[Any]:
     """Return the running total of work where every item costs the same."""
     return np.arange(items + 1)
+
+
+def _become_helper() -> None:
+    _place.helper = True
+
+
+def _is_helper() -> bool:
+    return getattr(_place, "helper", False)
 
 
 def map_in_threads(
@@ -102,8 +118,11 @@ def follow_threads(
     working_bytes : int
         Memory that one call works in; fewer run at once where that is much.
     """
+    if _is_helper():
+        yield from map(function, things)
+        return
     most = max(1, WORKING_BYTES // max(1, working_bytes))
-    pool = ThreadPoolExecutor(min(thread_count(), most))
+    pool = ThreadPoolExecutor(min(thread_count(), most), initializer=_become_helper)
     try:
         yield from pool.map(function, things)
     finally:

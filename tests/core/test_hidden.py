@@ -177,8 +177,8 @@ class TestEarlyStop:
             # the second of two still gains
             ([20.0, 22.0, 21.0, 22.1], False),
             # slowly, but since the best before by enough
-            ([20.0, 20.02, 20.04], False),
-            ([20.0, 20.01, 20.02], True),
+            ([20.0, 20.015, 20.03], False),
+            ([20.0, 20.005, 20.015], True),
         ],
     )
     def test_it_takes_two_checks_without_gain(self, checks, settled):

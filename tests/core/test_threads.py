@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from medgs_core.threads import WORKING_BYTES, map_in_threads
+from medgs_core.threads import WORKING_BYTES, evenly, follow_threads, map_in_threads, share
 
 
 def test_results_come_in_order_whoever_is_first():
@@ -37,3 +37,36 @@ def test_what_needs_all_the_memory_runs_alone():
         running.release()
 
     map_in_threads(alone, range(8), WORKING_BYTES)
+
+
+def test_helpers_share_nothing_out_again():
+    places = []
+
+    def inner(_):
+        return threading.get_ident()
+
+    def outer(_):
+        here = threading.get_ident()
+        places.append((here, *map_in_threads(inner, range(3))))
+        share(lambda first, end: places.append((here, threading.get_ident(), end - first)), evenly(7))
+
+    map_in_threads(outer, range(2))
+    nested = [place for place in places if len(place) == 4]
+    shared = [place for place in places if len(place) == 3]
+    assert len(nested) == len(shared) == 2
+    assert all(set(inside) == {here} for here, *inside in nested)
+    assert all(here == there and items == 7 for here, there, items in shared)
+
+
+def test_whoever_stops_asking_ends_what_has_not_begun():
+    begun = []
+
+    def work(thing):
+        begun.append(thing)
+        time.sleep(0.002)
+        return thing
+
+    followed = follow_threads(work, range(1000), WORKING_BYTES)
+    assert next(followed) == 0
+    followed.close()
+    assert len(begun) < 100

@@ -72,8 +72,8 @@ class Effort(Settings):
 EFFORTS: dict[str, Effort] = {
     "fast": Effort(
         pixels_per_gaussian=32,
-        steps_per_slice=12,
-        fewest_steps=120,
+        steps_per_slice=11,
+        fewest_steps=110,
         flow="supple",
         predicted_slices=12,
     ),

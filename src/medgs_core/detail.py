@@ -5,20 +5,17 @@ measured one where there is one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
-from medgs_core.arrays import Image, Stack
+from medgs_core.arrays import Image
 from medgs_core.correspondence import Flows, carry
-from medgs_core.evidence import BlendWeights, blend, neighborhood
+from medgs_core.evidence import BlendWeights, blend_carried, carry_ways, neighborhood
 from medgs_core.model import DetailStrength
 from medgs_core.slices import SliceStack
 from medgs_core.threads import map_in_threads
-
-Shares = Float32[np.ndarray, " shares"]
-"""One per channel, or one for all."""
 
 HALF = np.float32(0.5)
 """Share of what is carried to a pixel that must lie outside the intensity window for the pixel to do so."""
@@ -59,34 +56,75 @@ def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: De
         Unit intensities, beyond [0, 1] where the stored values leave the window; continuous in t where a
         measured slice is passed.
     """
+    asked = any(strength.trust) or any(strength.smoothing)
+    weights = BlendWeights(np.array(strength.blend, np.float32))
+    return gather_parts(stack, flows, estimate if asked else None, weights, t).mix(strength.trust, strength.smoothing)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the slice at a coordinate is mixed from, in unit intensities.
+
+    Attributes
+    ----------
+    slices, rendered : (height, width, channels) the interpolants I(S) and I(G)
+    shown : (height, width, channels) G(t)
+    beyond : (height, width, channels) what lies outside the intensity window
+    alpha : fraction of the gap
+    """
+
+    slices: Image
+    rendered: Image
+    shown: Image
+    beyond: Image
+    alpha: float
+
+    @property
+    def trusted(self) -> Image:
+        """What full trust adds to the interpolant."""
+        added: Image = self.shown - self.rendered
+        return added
+
+    @property
+    def smoothed(self) -> Image:
+        """What full smoothing adds to the interpolant."""
+        added: Image = np.float32(4.0 * self.alpha * (1.0 - self.alpha)) * (self.rendered - self.slices)
+        return added
+
+    def mix(self, trust: Sequence[float], smoothing: Sequence[float]) -> Image:
+        """Return the slice under trust and smoothing per channel, or one for all."""
+        follow, withhold = np.array(trust, np.float32), np.array(smoothing, np.float32)
+        result: Image = self.slices + follow * self.trusted + withhold * self.smoothed
+        # what is interpolated and rendered lies in the window, so beyond it there is only overshoot
+        np.clip(result, 0, 1, out=result)
+        result += self.beyond
+        return result
+
+
+def gather_parts(stack: SliceStack, flows: Flows, estimate: Estimate | None, weights: BlendWeights, t: float) -> Parts:
+    """Return what the slice at coordinate t is mixed from; parameters as in `add_detail`.
+
+    Without an estimate the Gaussians are taken to show nothing.
+    """
     k, _ = stack.bracket(t)
     z = stack.z_at(t)
     around, gap = neighborhood(len(stack), k)
-    alpha = (z - stack.positions[k]) / (stack.positions[k + 1] - stack.positions[k])
-    smoothing = (np.array(strength.smoothing) * 4.0 * alpha * (1.0 - alpha)).astype(np.float32)
-    trust = np.array(strength.trust, np.float32)
-    carried = _carried(stack, estimate, around, smoothing - trust)
-    weights = BlendWeights(np.array(strength.blend, np.float32))
-    channels = stack.channels
-    ways: tuple[Callable[[], Image], ...] = (
-        lambda: blend(carried, stack.positions[around], gap, z, flows.motion(k), weights, flows.channel_weights),
+    alpha = float((z - stack.positions[k]) / (stack.positions[k + 1] - stack.positions[k]))
+    images = np.stack([stack.image(j) for j in around])
+    if estimate:
+        images = np.concatenate([images, np.stack([estimate(float(j)) for j in around])], axis=3)
+    place = (images, stack.positions[around], gap, z)
+    ways: tuple[Callable[[], Any], ...] = (
+        *carry_ways(*place, flows.motion(k), flows.channel_weights),
         lambda: _excess(stack, flows, k, alpha),
-        lambda: trust * estimate(t) if trust.any() else np.zeros_like(carried[0, ..., :channels]),
+        lambda: estimate(t) if estimate else None,
     )
-    mixed, beyond, trusted = map_in_threads(lambda way: way(), ways)
-    result: Image = (1 - smoothing) * mixed[..., :channels] + mixed[..., channels:] + trusted
-    # what is interpolated and rendered lies in the window, so beyond it there is only overshoot
-    np.clip(result, 0, 1, out=result)
-    result += beyond
-    return result
-
-
-def _carried(stack: SliceStack, estimate: Estimate, around: list[int], shares: Shares) -> Stack:
-    """Return what is interpolated per slice: its clipped image, then each channel's share of its rendering."""
-    inside = [stack.image(j) for j in around]
-    shown = [shares * estimate(float(j)) if shares.any() else np.zeros_like(inside[0]) for j in around]
-    carried: Stack = np.concatenate([np.stack(inside), np.stack(shown)], axis=3)
-    return carried
+    *carried, beyond, shown = map_in_threads(lambda way: way(), ways)
+    mixed = blend_carried(*place, carried, weights, flows.channel_weights)
+    slices, rendered = mixed[..., : stack.channels], mixed[..., stack.channels :]
+    if shown is None:
+        shown = rendered = np.zeros_like(slices)
+    return Parts(slices, rendered, shown, beyond, alpha)
 
 
 def _excess(stack: SliceStack, flows: Flows, k: int, alpha: float) -> Image:

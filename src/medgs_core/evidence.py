@@ -5,7 +5,7 @@ wherever the flow explains much or little, follow the weights of a blend that is
 A stack comes in, `BlendWeights` and blended slices go out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,7 +126,8 @@ def ingredients(
     alpha = np.float32((z - positions[k]) / (positions[k + 1] - positions[k]))
     first, second = images[k], images[k + 1]
     linear = (1 - alpha) * first + alpha * second
-    (straight, mismatch), (bent, other_mismatch) = _carried(images, positions, k, z, motion, judged)
+    carried = map_in_threads(lambda way: way(), carry_ways(images, positions, k, z, motion, judged))
+    (straight, mismatch), (bent, other_mismatch) = carried
     cubic = interpolate_cubic(images, positions, z)
     pchip = interpolate_pchip(images, positions, k, z)
     added = np.stack([cubic, pchip, straight, bent])
@@ -158,10 +159,44 @@ def blend(
     At the position of image k or k + 1 it is that image, whatever the weights. The same as `mix` makes of the
     ingredients, in one pass over the pixels and in a fifth of the time.
     """
+    carried = map_in_threads(lambda way: way(), carry_ways(images, positions, k, z, motion, judged))
+    return blend_carried(images, positions, k, z, carried, weights, judged)
+
+
+Carried = tuple[Image, Plane]
+"""What a flow brings, and its mismatch."""
+
+
+def carry_ways(
+    images: Stack, positions: Positions, k: int, z: float, motion: Motion, judged: ChannelWeights
+) -> tuple[Callable[[], Carried], Callable[[], Carried]]:
+    """Return how to carry the stiff flow along straight paths, and the supple one along bent ones; `blend_carried`.
+
+    Two calls that wait for nothing, so that whoever has more to do makes all of it at once; parameters as in
+    `ingredients`.
+    """
+    first, second = images[k], images[k + 1]
+    alpha = float((z - positions[k]) / (positions[k + 1] - positions[k]))
+    return (
+        lambda: carry(first, second, motion.across.leading(), alpha, judged),
+        lambda: carry_bent(first, second, motion, positions, k, z, judged),
+    )
+
+
+def blend_carried(
+    images: Stack,
+    positions: Positions,
+    k: int,
+    z: float,
+    carried: Sequence[Carried],
+    weights: BlendWeights,
+    judged: ChannelWeights,
+) -> Image:
+    """Return `blend`, given what the calls of `carry_ways` returned."""
     from medgs_core.mixing import mix_rows
 
     alpha = np.float32((z - positions[k]) / (positions[k + 1] - positions[k]))
-    (straight, mismatch), (bent, other_mismatch) = _carried(images, positions, k, z, motion, judged)
+    (straight, mismatch), (bent, other_mismatch) = carried
     ratio = agreement(images[k], images[k + 1], (mismatch + other_mismatch) / 2, judged)
     around = np.diff(positions) / (positions[k + 1] - positions[k])
     steps = np.array([around[k - 1] if k > 0 else 0, around[k + 1] if k + 1 < len(around) else 0], np.float32)
@@ -171,19 +206,6 @@ def blend(
     mixing = (images, spline, k, alpha, steps, straight, bent, ratio, centers, weights.table, blended)
     share(mix_rows, evenly(len(ratio)), *mixing)
     return blended
-
-
-def _carried(
-    images: Stack, positions: Positions, k: int, z: float, motion: Motion, judged: ChannelWeights
-) -> list[tuple[Image, Plane]]:
-    """Return what the stiff flow brings along straight paths and the supple one along bent ones, with mismatches."""
-    first, second = images[k], images[k + 1]
-    alpha = float((z - positions[k]) / (positions[k + 1] - positions[k]))
-    ways: tuple[Callable[[], tuple[Image, Plane]], ...] = (
-        lambda: carry(first, second, motion.across.leading(), alpha, judged),
-        lambda: carry_bent(first, second, motion, positions, k, z, judged),
-    )
-    return map_in_threads(lambda way: way(), ways)
 
 
 def mix(linear: Image, added: Added, ratio: Plane, weights: BlendWeights) -> Image:

@@ -3,7 +3,7 @@
 A phase of the fit with its Gaussians and the slices hidden from it come in; scores, trust and smoothing go out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -15,7 +15,7 @@ from medgs_core.arrays import Image
 from medgs_core.classical import METHODS, Method, interpolate_slices
 from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
-from medgs_core.detail import add_detail, strength_of
+from medgs_core.detail import Parts, gather_parts
 from medgs_core.evidence import Evidence, interpolate_blended, solve_blend
 from medgs_core.metrics import psnr_slice
 from medgs_core.slices import SliceStack
@@ -47,6 +47,9 @@ LEAST_GAIN = 0.02
 PATIENCE = 2
 """The phase ends when so many checks in turn have not raised the best mean PSNR by this much, in dB: what comes after
 moved the final prediction by less than 0.01 dB, or away from the truth where the slices are noisy (docs/method.md)."""
+
+Gram = Float64[np.ndarray, "2 2"]
+Moment = Float64[np.ndarray, " 2"]
 
 Predict = Callable[[float], Image]
 
@@ -103,33 +106,32 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         with torch.no_grad(), single_threaded_torch():
             return phase.render(parameters.optimizer.parameters, phase.coordinate(t)).cpu().numpy()
 
-    channels = whole.channels
-
-    def predict(t: float, trust: Sequence[float], smoothing: Sequence[float]) -> Image:
-        return add_detail(phase.stack, phase.flows, estimate, strength_of(phase.weights, trust, smoothing), t)
-
-    none, full = (0.0,) * channels, (1.0,) * channels
-
-    def explain(h: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return the normal equations of trust and smoothing on one hidden slice, per channel."""
+    def gather(h: int) -> Parts:
         t = phase.stack.t_at(float(whole.positions[h]))
-        alone = predict(t, none, none)
-        added = np.stack([predict(t, *unit) - alone for unit in ((full, none), (none, full))]).astype(np.float64)
-        # clipped as the truth is: what lies outside the window is no fault of either
-        missed = whole.image(h) - np.clip(alone, 0.0, 1.0)
-        parts = [added[..., c].reshape(2, -1) for c in range(channels)]
-        return [part @ part.T for part in parts], [part @ missed[..., c].ravel() for c, part in enumerate(parts)]
+        return gather_parts(phase.stack, phase.flows, estimate, phase.weights, t)
 
-    equations = map_in_threads(explain, hidden)
+    parts = dict(zip(hidden, map_in_threads(gather, hidden), strict=True))
+    equations = [_explain(parts[h], whole.image(h)) for h in hidden]
     grams, moments = (np.sum([one[side] for one in equations], axis=0) for side in (0, 1))
     trust, smoothing = zip(*map(_solve_strength, grams, moments), strict=True)
-    predictions: dict[str, Predict] = {OURS: lambda t: predict(t, trust, smoothing)}
-    predictions |= _classical(phase.stack, phase.flows)
-    found = map_in_threads(lambda h: _score(whole, h, phase.stack, predictions), hidden)
-    return Lesson(_mean(found), trust, smoothing)
+
+    def score(h: int) -> dict[str, float]:
+        ours = {OURS: lambda t: parts[h].mix(trust, smoothing)}
+        return _score(whole, h, phase.stack, ours | _classical(phase.stack, phase.flows))
+
+    return Lesson(_mean(map_in_threads(score, hidden)), trust, smoothing)
 
 
-def _solve_strength(gram: Float64[np.ndarray, "2 2"], moment: Float64[np.ndarray, " 2"]) -> tuple[float, float]:
+def _explain(parts: Parts, truth: Image) -> tuple[list[Gram], list[Moment]]:
+    """Return the normal equations of trust and smoothing on one hidden slice, per channel."""
+    # clipped as the truth is: what lies outside the window is no fault of either
+    missed = truth - np.clip(parts.slices + parts.beyond, 0.0, 1.0)
+    added = np.stack([parts.trusted, parts.smoothed]).astype(np.float64)
+    sides = [added[..., c].reshape(2, -1) for c in range(truth.shape[2])]
+    return [side @ side.T for side in sides], [side @ missed[..., c].ravel() for c, side in enumerate(sides)]
+
+
+def _solve_strength(gram: Gram, moment: Moment) -> tuple[float, float]:
     """Return trust and smoothing of one channel, from the normal equations of what each adds."""
     pull = STRENGTH_RIDGE * max(float(np.trace(gram)), np.finfo(np.float64).tiny) * np.eye(2)
     usual = np.array([USUAL_TRUST, USUAL_SMOOTHING])

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from medgs_core.arrays import Image, Positions, Stack
-from medgs_core.correspondence import Flows, carry
+from medgs_core.carrying import carry
+from medgs_core.correspondence import Flows
 from medgs_core.slices import SliceStack
 
 Method = Literal["nearest", "linear", "cubic", "pchip", "flow"]

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from medgs_core.arrays import Image, Positions
+from medgs_core.blending import BlendWeights, interpolate_blended
 from medgs_core.correspondence import Flows
-from medgs_core.evidence import BlendWeights, interpolate_blended
 from medgs_core.fold import REACH, fold_visible, visible_rows
 from medgs_core.fused import StepRoom, step_on_cpu
 from medgs_core.model import Compositing, FoldedGaussians

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from medgs_core.arrays import Image
-from medgs_core.correspondence import Flows, carry
-from medgs_core.evidence import BlendWeights, blend_carried, carry_ways, neighborhood
+from medgs_core.blending import BlendWeights, blend_carried, carry_ways, neighborhood
+from medgs_core.carrying import carry
+from medgs_core.correspondence import Flows
 from medgs_core.model import DetailStrength
 from medgs_core.slices import SliceStack
 from medgs_core.threads import map_in_threads

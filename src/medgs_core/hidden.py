@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Float64
 
 from medgs_core.arrays import Image
+from medgs_core.blending import interpolate_blended
 from medgs_core.classical import METHODS, Method, interpolate_slices
 from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
 from medgs_core.detail import Parts, gather_parts
-from medgs_core.evidence import Evidence, interpolate_blended, solve_blend
+from medgs_core.evidence import Evidence, solve_blend
 from medgs_core.metrics import psnr_slice
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import single_threaded_torch

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float64
 
 from medgs_core.arrays import Flow, Plane, Positions
-from medgs_core.correspondence import Flows, project
+from medgs_core.channels import project
+from medgs_core.correspondence import Flows
 from medgs_core.model import FoldedGaussians
 
 Coordinates = Float64[np.ndarray, " count"]

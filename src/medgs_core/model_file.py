@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, ValidationError
 
 from medgs_core.arrays import Voxels
-from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS
+from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS
 from medgs_core.formats.atomic import check_writable
 from medgs_core.formats.container import (
     STREAM,

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from medgs_core.arrays import Image, Voxels
+from medgs_core.blending import BlendWeights
 from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.detail import add_detail, carry_all
-from medgs_core.evidence import BlendWeights
 from medgs_core.fold import fold_model
 from medgs_core.members import channel_slopes
 from medgs_core.model import DetailStrength, ErrorBound, FittedModel

@@ -6,8 +6,9 @@ Evidence, blend weights and a slice coordinate come in; the bound that nine in t
 import numpy as np
 
 from medgs_core.arrays import Image
+from medgs_core.blending import BlendWeights, ingredients_at, mix
 from medgs_core.correspondence import Flows
-from medgs_core.evidence import CUES, LEAST_VARIANCE, BlendWeights, Evidence, error_cues, ingredients_at, mix
+from medgs_core.evidence import CUES, LEAST_VARIANCE, Evidence, error_cues
 from medgs_core.model import ErrorBound
 
 RATE = 0.9

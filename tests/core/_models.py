@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from medgs_core.evidence import AGREEMENT_CENTERS
+from medgs_core.blending import AGREEMENT_CENTERS
 from medgs_core.model import DetailStrength, FittedModel, FoldedGaussians
 from medgs_core.model_file import load_model, save_model
 from medgs_core.volume import IntensityWindow, Volume

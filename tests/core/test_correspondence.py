@@ -6,22 +6,10 @@ import numpy as np
 import pytest
 
 from medgs_core.cache import RecentlyUsed
+from medgs_core.carrying import LEAST_OUTER_GAP, agreement, carry, carry_bent, lagrange_weights, warp
+from medgs_core.channels import common_structure, project
 from medgs_core.classical import interpolate_slices
-from medgs_core.correspondence import (
-    LEAST_OUTER_GAP,
-    SMALLEST_SIDE,
-    Correspondence,
-    Flows,
-    Motion,
-    agreement,
-    carry,
-    carry_bent,
-    common_structure,
-    correspond,
-    lagrange_weights,
-    project,
-    warp,
-)
+from medgs_core.correspondence import SMALLEST_SIDE, Correspondence, Flows, Motion, correspond
 
 from ._stacks import UNEVEN, blobs, drifting_blobs, random_images, stack_of
 

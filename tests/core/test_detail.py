@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights, blend, interpolate_blended
 from medgs_core.correspondence import Flows
 from medgs_core.detail import add_detail, carry_all, strength_of
-from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights, blend, interpolate_blended
 from medgs_core.slices import SliceStack
 from medgs_core.volume import IntensityWindow
 

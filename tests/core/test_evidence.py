@@ -1,28 +1,31 @@
 import numpy as np
 import pytest
 
-from medgs_core.classical import SPLINE_REACH, interpolate_slices
-from medgs_core.correspondence import Correspondence, Flows, Motion, agreement, carry, carry_bent, correspond
-from medgs_core.evidence import (
+from medgs_core.blending import (
     AGREEMENT_CENTERS,
-    CUES,
-    FLOW_DISCOUNT,
     INGREDIENTS,
-    MOST_TRIPLETS,
     PRIOR,
-    SAMPLED_PIXELS,
     BlendWeights,
-    Evidence,
-    Sample,
     blend,
-    error_cues,
-    gather_evidence,
     ingredients,
     interpolate_blended,
-    learn_blend,
     neighborhood,
-    predict_without,
     region_shares,
+)
+from medgs_core.carrying import agreement, carry, carry_bent
+from medgs_core.classical import SPLINE_REACH, interpolate_slices
+from medgs_core.correspondence import Correspondence, Flows, Motion, correspond
+from medgs_core.evidence import (
+    CUES,
+    FLOW_DISCOUNT,
+    MOST_TRIPLETS,
+    SAMPLED_PIXELS,
+    Evidence,
+    Sample,
+    error_cues,
+    gather_evidence,
+    learn_blend,
+    predict_without,
     solve_blend,
     triplet_slices,
 )

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from medgs_core.blending import BlendWeights
 from medgs_core.classical import interpolate_slices
 from medgs_core.config import FitConfig
 from medgs_core.correspondence import Flows
 from medgs_core.descent import CENTER_REACH, SPREAD_RANGE, Parameters, Phase, column_rates
-from medgs_core.evidence import BlendWeights
 from medgs_core.fit import fit_model
 from medgs_core.hidden import BASELINES, BLEND, OURS
 from medgs_core.metrics import score_slice

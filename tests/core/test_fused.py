@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from medgs_core import threads
+from medgs_core.blending import BlendWeights
 from medgs_core.correspondence import Flows
 from medgs_core.descent import CENTER_REACH, SPREAD_RANGE, Parameters, Phase, column_rates
-from medgs_core.evidence import BlendWeights
 from medgs_core.fused import STEPS_CORRECTED
 from medgs_core.optimizer import FIRST_DECAY, RowAdam
 

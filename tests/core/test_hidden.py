@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from medgs_core.blending import interpolate_blended
 from medgs_core.classical import interpolate_slices
 from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
-from medgs_core.evidence import gather_evidence, interpolate_blended, learn_blend, solve_blend
+from medgs_core.evidence import gather_evidence, learn_blend, solve_blend
 from medgs_core.hidden import (
     BASELINES,
     BLEND,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights, blend, ingredients, mix
 from medgs_core.correspondence import Flows
-from medgs_core.evidence import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights, blend, ingredients, mix
 
 from ._stacks import UNEVEN, random_images, stack_of
 

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights
+from medgs_core.correspondence import Flows
 from medgs_core.slices import SliceStack
 from medgs_core.volume import IntensityWindow
 
@@ -12,12 +14,31 @@ UNEVEN = np.array([0.0, 0.7, 2.2, 2.9, 4.6, 5.0, 6.5])
 UNIT_WINDOW = IntensityWindow(0.0, 1.0)
 """Stored values are unit intensities, so a float32 slice comes back bit by bit."""
 
+MARGIN = 10
+"""Pixels left out at the border, where what moved in was not in the other slice."""
+
+FLOAT32 = 2e-6
+"""A dozen float32 operations on values of order 1."""
+
+REGIONS, KINDS = len(AGREEMENT_CENTERS), len(INGREDIENTS)
+EVENLY = (0.5, 0.5)
+
 
 def stack_of(images, positions=None):
     """Return a stack of float32 images, at 0, 1, 2.. if no positions are given."""
     planes = np.asarray(images, np.float32)
     places = np.arange(len(planes)) if positions is None else positions
     return SliceStack(planes, np.asarray(places, np.float64), UNIT_WINDOW)
+
+
+def flows_of(images, positions=None, flow="both"):
+    """Return the flows of a stack of images."""
+    return Flows(stack_of(images, positions), flow)
+
+
+def table_of(*weights):
+    """Return the same weights of the ingredients in all regions of one channel."""
+    return BlendWeights(np.tile(np.array(weights, np.float32), (1, REGIONS, 1)))
 
 
 def random_images(slices, height=9, width=7, channels=2, seed=0):
@@ -54,3 +75,8 @@ def drifting_texture(step):
     wide = gaussian_filter(noise, 2.0, mode="wrap")
     wide = np.clip(0.5 + 0.2 * wide / wide.std(), 0, 1).astype(np.float32)[..., np.newaxis]
     return lambda t: wide[:, round(t * step) : round(t * step) + size]
+
+
+def inner(field):
+    """Return a field (.. height width channels) without its margin."""
+    return field[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # numba types these functions, from their arguments
-"""The blend of the classical methods in one pass over the pixels, where `evidence` spells it out method by method.
+"""The blend of the classical methods in one pass over the pixels, where `blending` spells it out method by method.
 
 Slices around a gap, what two flows bring, and weights come in; the blended slice goes out. Numba is imported, and the
 kernel compiled or read from its cache, with this module.

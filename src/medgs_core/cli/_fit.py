@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import medgs_core.plan
 
 STATE_ENDING = ".state"
+MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +102,10 @@ def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan
         f"({why}), {skipped}{hidden}"
     )
     print(
-        f"fit     {sum(plan.counts):,} Gaussians, {sum(plan.steps):,} steps, preset {config.preset}, "
-        f"rule {plan.compositing}, on {plan.device.type}, seed {config.seed}",
-        flush=True,
+        f"fit     {sum(plan.counts):,} Gaussians, {'' if config.steps else 'at most '}{sum(plan.steps):,} steps, "
+        f"preset {config.preset}, rule {plan.compositing}, on {plan.device.type}, seed {config.seed}"
     )
+    print(f"memory  about {plan.memory_bytes / MIB:,.0f} MiB beside the volume and the libraries", flush=True)
 
 
 def print_scores(result: "medgs_core.fit.FitResult") -> None:

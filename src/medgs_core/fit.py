@@ -257,6 +257,7 @@ class _Fit:
                 "hidden_slices": [self.plan.numbers[k] for k in self.plan.hidden],
                 "steps_done": state.done,
                 "steps_planned": sum(self.plan.steps),
+                "settled": has_settled(state.checks),
                 "device": self.plan.device.type,
                 "versions": recorded_versions(),
             },

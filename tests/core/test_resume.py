@@ -129,11 +129,13 @@ class TestEarlyStop:
         assert facts["steps_planned"] == first + second
         assert stopped < first
         assert facts["steps_done"] == stopped + round(second * stopped / first)
+        assert facts["settled"]
         assert follower.states[-1].step == follower.states[-1].total == facts["steps_done"]
 
     def test_steps_that_were_asked_for_are_all_taken(self):
         result = fit_model(self.volume(), FitConfig(device="cpu", preset="fast", steps=90))
         assert result.model.provenance["steps_done"] == 90
+        assert not result.model.provenance["settled"]
 
     @pytest.mark.parametrize("steps", [17, 44])
     def test_a_resumed_fit_stops_as_early_as_an_unbroken_one(self, steps):

@@ -101,7 +101,8 @@ def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
     if header["skipped"]:
         lines["skipped slices"] = ", ".join(str(k) for k in header["skipped"])
     if "steps_done" in provenance:
-        lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}"
+        early = ", ended early: hidden slices gained no more" if provenance.get("settled") else ""
+        lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}{early}"
     settings = provenance.get("settings", {})
     if settings:
         lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, []))

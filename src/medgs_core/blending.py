@@ -19,7 +19,7 @@ from medgs_core.threads import evenly, map_in_threads, share
 
 INGREDIENTS = ("cubic", "pchip", "flow", "bent")
 """What is weighed against linear, which gets the rest, so that the weights always add to one: `flow` is the stiff flow
-along straight paths, `bent` the supple one along paths that bend."""
+along straight paths, `bent` the supple one along paths that bend; a single flow serves as both."""
 
 PCHIP, FLOWS = 1, slice(2, 4)
 """Their places among the ingredients."""
@@ -80,7 +80,7 @@ def ingredients(
     added : (4, height, width, channels)
         The ingredients, each minus linear.
     ratio : (height, width)
-        See `correspondence.agreement`.
+        See `carrying.agreement`.
     """
     alpha = np.float32((z - positions[k]) / (positions[k + 1] - positions[k]))
     first, second = images[k], images[k + 1]

@@ -1,7 +1,7 @@
 """The classical ways to fill a gap between slices: nearest, linear, cubic, PCHIP and along the optical flow.
 
 A stack comes in, the slice at any coordinate goes out. They are the baselines of every comparison, and the
-ingredients that `evidence` weighs.
+ingredients that `blending` mixes.
 """
 
 from functools import lru_cache

@@ -71,9 +71,9 @@ class Effort(Settings):
 
 EFFORTS: dict[str, Effort] = {
     "fast": Effort(
-        pixels_per_gaussian=32,
-        steps_per_slice=11,
-        fewest_steps=110,
+        pixels_per_gaussian=40,
+        steps_per_slice=14,
+        fewest_steps=140,
         flow="supple",
         predicted_slices=12,
     ),

@@ -144,7 +144,7 @@ class Phase:
         self.device = device
         self.channel_weights = weigh_channels(stack)
         self._weights_there = torch.from_numpy(self.channel_weights).to(device)
-        self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, where the Gaussians hold eighteen
+        self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, as much as the Gaussians hold
         self._compiled = device.type == "cpu" and compositing == "sum"
         self._room: StepRoom | None = None
 

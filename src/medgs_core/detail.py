@@ -28,7 +28,7 @@ Estimate = Callable[[float], Image]
 def add_detail(stack: SliceStack, flows: Flows, estimate: Estimate, strength: DetailStrength, t: float) -> Image:
     """Return the slice at coordinate t from the Gaussians and the measured slices around it.
 
-    With S the measured slices, G the Gaussians' renderings, I the blended interpolant of `evidence`, alpha
+    With S the measured slices, G the Gaussians' renderings, I the interpolant of `blending`, alpha
     the fraction of the gap, and per channel trust l and smoothing m, which 4 alpha (1 - alpha) lets vanish at both
     ends of the gap:
 

@@ -218,8 +218,3 @@ def _solve(
     table[:, FLOWS] -= withheld
     table[:, PCHIP] += withheld.sum(axis=1)
     return table
-
-
-def learn_blend(flows: Flows) -> BlendWeights:
-    """Return the weights with which a stack predicts its own inner slices best; see `gather_evidence`."""
-    return solve_blend(gather_evidence(flows), flows.stack.channels)

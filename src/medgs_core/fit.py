@@ -211,7 +211,7 @@ class _Fit:
             state.step += 1
             if state.phase == 0 and self.config.steps is None and state.step % max(1, total // CHECKS) == 0:
                 self._stop_early(state, phase)
-            if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == total:
+            if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == state.totals[state.phase]:
                 self._report(doing, state, phase)
         return True
 
@@ -257,7 +257,7 @@ class _Fit:
                 "hidden_slices": [self.plan.numbers[k] for k in self.plan.hidden],
                 "steps_done": state.done,
                 "steps_planned": sum(self.plan.steps),
-                "settled": has_settled(state.checks),
+                "steps_needed": sum(state.totals),
                 "device": self.plan.device.type,
                 "versions": recorded_versions(),
             },

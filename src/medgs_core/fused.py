@@ -43,9 +43,10 @@ class StepRoom:
         self.make_room(1)
 
     def make_room(self, rows: int) -> None:
-        """Hold at least so many rows."""
-        if rows <= self._rows:
+        """Hold more than so many rows: parts of the whole, so that the kernels always meet the same memory layout."""
+        if rows < self._rows:
             return
+        rows += 1
         from medgs_core.rasterize._cpu_kernels.bands import GEOMETRY
 
         self._rows = rows

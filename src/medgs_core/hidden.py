@@ -15,7 +15,7 @@ from medgs_core.arrays import Image
 from medgs_core.blending import interpolate_blended
 from medgs_core.classical import METHODS, Method, interpolate_slices
 from medgs_core.correspondence import Flows
-from medgs_core.descent import Parameters, Phase
+from medgs_core.descent import TARGET_BYTES, Parameters, Phase
 from medgs_core.detail import Parts, gather_parts
 from medgs_core.evidence import Evidence, solve_blend
 from medgs_core.metrics import psnr_slice
@@ -111,7 +111,8 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         t = phase.stack.t_at(float(whole.positions[h]))
         return gather_parts(phase.stack, phase.flows, estimate, phase.weights, t)
 
-    parts = dict(zip(hidden, map_in_threads(gather, hidden), strict=True))
+    working = 2 * TARGET_BYTES * whole.planes[0].size
+    parts = dict(zip(hidden, map_in_threads(gather, hidden, working), strict=True))
     equations = [_explain(parts[h], whole.image(h)) for h in hidden]
     grams, moments = (np.sum([one[side] for one in equations], axis=0) for side in (0, 1))
     trust, smoothing = zip(*map(_solve_strength, grams, moments), strict=True)
@@ -120,7 +121,7 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         ours = {OURS: lambda t: parts[h].mix(trust, smoothing)}
         return _score(whole, h, phase.stack, ours | _classical(phase.stack, phase.flows))
 
-    return Lesson(_mean(map_in_threads(score, hidden)), trust, smoothing)
+    return Lesson(_mean(map_in_threads(score, hidden, working)), trust, smoothing)
 
 
 def _explain(parts: Parts, truth: Image) -> tuple[list[Gram], list[Moment]]:
@@ -163,7 +164,8 @@ def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
         predictions[BLEND] = partial(interpolate_blended, around, weights)
         return _score(stack, one.k, rest, predictions)
 
-    return _mean(map_in_threads(predict, evidence))
+    working = stack.planes.nbytes + TARGET_BYTES * stack.planes[0].size  # the rest of the stack is a copy
+    return _mean(map_in_threads(predict, evidence, working))
 
 
 def _classical(stack: SliceStack, flows: Flows) -> dict[str, Predict]:

@@ -105,7 +105,7 @@ def channel_slopes(volume: Volume) -> Float64[np.ndarray, " channels"]:
 
 def _describe(volume: Volume) -> Member:
     layout: Layout = "plain" if volume.voxels.ndim == 3 else "series" if volume.series else "channels"
-    return Member(volume.channels, volume.voxels.dtype.name, volume.slope, volume.intercept, layout)
+    return Member(volume.channels, volume.voxels.dtype.name, float(volume.slope), float(volume.intercept), layout)
 
 
 def _check_grid(first: Volume, other: Volume, number: int) -> None:

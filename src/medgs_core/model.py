@@ -117,7 +117,7 @@ class DetailStrength:
 
     Attributes
     ----------
-    blend : (channels, regions, 4) nested tuples, the weights of the ingredients, see `evidence.BlendWeights`
+    blend : (channels, regions, 4) nested tuples, the weights of the ingredients, see `blending.BlendWeights`
     trust : (channels,) in [0, 1], how far to follow the Gaussians where they differ from the blend of their own
         measured slices
     smoothing : (channels,) in [0, 1], share of what the Gaussians leave out at measured slices that is withheld
@@ -164,7 +164,7 @@ class FittedModel:
     detail : DetailStrength
         Learned from the volume.
     flow : {'stiff', 'supple', 'both'}
-        Flows averaged when detail is carried between slices.
+        Flows along which detail is carried between slices.
     skipped : tuple of int
         Slices that count as not measured: nothing of the model has seen them, and rendering predicts them.
     error_bound : ErrorBound, optional
@@ -172,7 +172,7 @@ class FittedModel:
     has_source : bool
         Whether the measured voxels are there; without them slices come from the Gaussians alone.
     scores : mapping
-        Mean PSNR in dB on hidden slices, by method; empty if none were hidden.
+        Mean PSNR in dB on hidden slices, by method, or by cross-validation where none were; empty for two slices.
     provenance : mapping
         Versions, settings, seed and hash of the input; JSON types only.
     memory : RecentlyUsed

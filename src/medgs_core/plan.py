@@ -25,9 +25,12 @@ MOST_HIDDEN = 12
 LONGEST_SIDE = 32766
 """Pixels; OpenCV's warps count in 16 bits."""
 
-FLOAT_BYTES, MOMENTS, COPIES = 4, 2, 2
+FLOAT_BYTES, MOMENTS = 4, 2
 FLOW_BYTES = 8
 """Per pixel and variant of the flow: two directions of two components in half precision."""
+
+WORKING_BYTES, FIXED_BYTES = 800, 50 * 2**20
+"""Measured: per value of one slice, on which evidence, flows and steps work; and whatever the size."""
 
 FIRST_PHASE_SHARE = 0.5
 """Share of the steps before hidden slices join."""
@@ -66,14 +69,15 @@ class FitPlan:
     def memory_bytes(self) -> int:
         """Memory that the fit will hold at its peak, beside the volume and the libraries.
 
-        The Gaussians with both moments of Adam, and all of them again while hidden slices join; slices and targets in
-        float32; the flows that are kept.
+        Slices and targets in float32; the flows that are kept; the Gaussians with both moments of Adam, all of them
+        again while hidden slices join, and the model; what single slices are worked on in.
         """
-        gaussians = sum(self.counts) * self.columns * FLOAT_BYTES * (1 + MOMENTS) * COPIES
+        gaussians = sum(self.counts) * self.columns * FLOAT_BYTES * ((1 + MOMENTS) * 2 + 1)
         pixels = self.stack.height * self.stack.width
-        slices = 2 * len(self.stack) * pixels * self.stack.channels * FLOAT_BYTES
+        values = pixels * self.stack.channels
+        slices = 2 * len(self.stack) * values * FLOAT_BYTES
         flows = len(self.stack) * pixels * self.flows_per_pair * FLOW_BYTES
-        return gaussians + slices + min(flows, MEMORY_BYTES)
+        return gaussians + slices + min(flows, MEMORY_BYTES) + WORKING_BYTES * values + FIXED_BYTES
 
     @property
     def kept(self) -> tuple[int, ...]:

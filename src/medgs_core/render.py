@@ -108,7 +108,7 @@ class SliceRenderer:
     def bound(self, t: float) -> Image:
         """Return the bound that nine in ten errors at t stay within: (height, width, channels), stored times slope.
 
-        Zero at measured slices, which are copied.
+        Zero at measured slices, which are copied; where they are denoised, what that changes.
 
         Raises
         ------
@@ -116,9 +116,12 @@ class SliceRenderer:
             If the model knows no bound: too few slices, or no measured voxels.
         """
         model, bound = self.model, check_bounds(self.model)
-        if is_measured(model, t):
-            return np.zeros(self.stack.planes.shape[1:], np.float32)
         scale = (model.window.width * np.abs(channel_slopes(model.volume))).astype(np.float32)
+        if is_measured(model, t):
+            if not self.config.denoise:
+                return np.zeros(self.stack.planes.shape[1:], np.float32)
+            changed: Image = scale * np.abs(self.image(t) - self.whole.unclipped(round(t)))
+            return changed
         weights = BlendWeights(np.array(model.detail.blend, np.float32))
         limit: Image = scale * bound_error(self._flows, weights, bound, self.image(t), self._seat(t))
         return limit
@@ -243,7 +246,7 @@ def render_uncertainty(
     Parameters
     ----------
     model, config, report, **options
-        As for `render_volume`; only the sampling matters.
+        As for `render_volume`.
 
     Returns
     -------

@@ -63,7 +63,7 @@ def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
         "seen": optimizer.seen,
     }
     facts = {
-        "settings": config.model_dump(mode="json"),
+        "settings": _settings(config),
         "input_sha256": identity,
         "generator": state.generator.bit_generator.state,
         "starts": state.parameters.starts.tolist(),
@@ -88,10 +88,21 @@ def restore(
     Raises
     ------
     ValueError
-        If it belongs to another volume or other settings.
+        If it belongs to another volume or other settings, or is not such a state as this version writes.
     """
+    try:
+        _check_same(checkpoint.facts, config, identity)
+        return _running(checkpoint, channels, device)
+    except (KeyError, TypeError, IndexError) as error:
+        msg = (
+            f"a fit resumes from a state that this version wrote, got one that lacks {error}; start anew without "
+            "--resume"
+        )
+        raise ValueError(msg) from error
+
+
+def _running(checkpoint: FitCheckpoint, channels: int, device: torch.device) -> Running:
     facts = checkpoint.facts
-    _check_same(facts, config, identity)
     # a copy also where the device is the same: the fit moves them in place, and a checkpoint may serve again
     tensors = {name: tensor.to(device, copy=True) for name, tensor in checkpoint.tensors.items()}
     generator = np.random.default_rng()
@@ -116,6 +127,11 @@ def restore(
     )
 
 
+def _settings(config: FitConfig) -> dict[str, Any]:
+    """Return what a fit was asked for, and what its preset stands for in this version."""
+    return {**config.model_dump(mode="json"), "effort": config.effort.model_dump(mode="json")}
+
+
 def _check_same(facts: Mapping[str, Any], config: FitConfig, identity: str) -> None:
     if facts["input_sha256"] != identity:
         msg = (
@@ -123,11 +139,12 @@ def _check_same(facts: Mapping[str, Any], config: FitConfig, identity: str) -> N
             f"{facts['input_sha256'][:12]}; give the first volume, or start anew without --resume"
         )
         raise ValueError(msg)
-    ours = config.model_dump(mode="json")
-    for name, value in facts["settings"].items():
-        if ours.get(name) != value:
+    ours, theirs = _settings(config), facts["settings"]
+    for name in sorted({*ours, *theirs}):
+        if ours.get(name) != theirs.get(name):
             msg = (
-                f"a fit resumes with the settings it began with, got {name} {ours.get(name)} instead of {value}; "
+                f"a fit resumes with the settings it began with, got {name} {ours.get(name)} instead of "
+                f"{theirs.get(name)}; "
                 "give the first settings, or start anew without --resume"
             )
             raise ValueError(msg)

@@ -48,12 +48,13 @@ class SliceStack:
 
     def image(self, k: int) -> Image:
         """Return slice k in unit intensities, clipped to [0, 1]: what is fitted and compared."""
-        clipped: Image = np.clip(self.window.to_unit(self.planes[k]), np.float32(0), np.float32(1))
+        clipped: Image = np.clip(self.unclipped(k), np.float32(0), np.float32(1))
         return clipped
 
     def unclipped(self, k: int) -> Image:
         """Return slice k in unit intensities, beyond [0, 1] where the stored values leave the window."""
-        return self.window.to_unit(self.planes[k])
+        # row by row in memory, whatever the order in the file: kernels are compiled for that alone
+        return np.ascontiguousarray(self.window.to_unit(self.planes[k]))
 
     def images(self) -> Stack:
         """Return all slices as `image` does."""

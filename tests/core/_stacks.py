@@ -5,6 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS, BlendWeights
 from medgs_core.correspondence import Flows
+from medgs_core.evidence import gather_evidence, solve_blend
 from medgs_core.slices import SliceStack
 from medgs_core.volume import IntensityWindow
 
@@ -80,3 +81,8 @@ def drifting_texture(step):
 def inner(field):
     """Return a field (.. height width channels) without its margin."""
     return field[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
+
+
+def learn_blend(flows):
+    """Return the weights with which a stack predicts its own inner slices best."""
+    return solve_blend(gather_evidence(flows), flows.stack.channels)

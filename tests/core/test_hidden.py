@@ -6,7 +6,7 @@ from medgs_core.blending import interpolate_blended
 from medgs_core.classical import interpolate_slices
 from medgs_core.correspondence import Flows
 from medgs_core.descent import Parameters, Phase
-from medgs_core.evidence import gather_evidence, learn_blend, solve_blend
+from medgs_core.evidence import gather_evidence, solve_blend
 from medgs_core.hidden import (
     BASELINES,
     BLEND,
@@ -24,7 +24,7 @@ from medgs_core.optimizer import RowAdam
 from medgs_core.slices import SliceStack
 
 from ._models import random_gaussians
-from ._stacks import UNEVEN, UNIT_WINDOW, drifting_blobs, random_images, stack_of
+from ._stacks import UNEVEN, UNIT_WINDOW, drifting_blobs, learn_blend, random_images, stack_of
 
 SMALL = {"height": 24, "width": 28}
 RIDGE = 2e-3

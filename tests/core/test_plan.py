@@ -52,6 +52,17 @@ def test_hiding_more_than_every_second_inner_slice_is_refused(slices, most):
         plan(slices, hide=most + 1)
 
 
+def test_memory_grows_with_slices_pixels_channels_and_gaussians():
+    pixels = 4 * 5
+    one, two = plan(20, gaussians=400), plan(40, gaussians=800)
+    # 20 slices more: measured and target in 4 bytes, one flow or two of 8; 400 Gaussians of 11 numbers, 7 times
+    flows = 8 * one.flows_per_pair
+    assert two.memory_bytes - one.memory_bytes == 20 * pixels * (8 + flows) + 400 * 11 * 4 * 7
+    assert plan(20, gaussians=401).memory_bytes - one.memory_bytes == 11 * 4 * 7
+    assert plan(20, gaussians=400, preset="fast").memory_bytes < one.memory_bytes
+    assert plan(20, 8, 5, gaussians=400).memory_bytes > one.memory_bytes
+
+
 def test_seen_and_hidden_slices_together_are_all():
     chosen = plan(20, hide=4)
     assert sorted(chosen.kept + chosen.hidden) == list(range(20))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,17 @@ def test_the_same_voxels_elsewhere_are_another_volume():
         fit_model(scan(intercept=1.0), settings(), resume=stopped(1))
 
 
+def test_a_state_of_another_version_is_refused_in_one_sentence():
+    state = stopped(3)
+    for name in ("totals", "checks", "settings", "input_sha256"):
+        facts = {key: value for key, value in state.facts.items() if key != name}
+        with pytest.raises(ValueError, match=f"state that this version wrote, got one that lacks '{name}'; start anew"):
+            fit_model(scan(), settings(), resume=replace(state, facts=facts))
+    older = replace(state, facts={**state.facts, "settings": {**state.facts["settings"], "effort": {"steps": 1}}})
+    with pytest.raises(ValueError, match="settings it began with, got effort"):
+        fit_model(scan(), settings(), resume=older)
+
+
 class TestEarlyStop:
     """Still slices of noise: nothing is gained by fitting on."""
 
@@ -129,13 +141,13 @@ class TestEarlyStop:
         assert facts["steps_planned"] == first + second
         assert stopped < first
         assert facts["steps_done"] == stopped + round(second * stopped / first)
-        assert facts["settled"]
+        assert facts["steps_needed"] == facts["steps_done"]
         assert follower.states[-1].step == follower.states[-1].total == facts["steps_done"]
 
     def test_steps_that_were_asked_for_are_all_taken(self):
         result = fit_model(self.volume(), FitConfig(device="cpu", preset="fast", steps=90))
         assert result.model.provenance["steps_done"] == 90
-        assert not result.model.provenance["settled"]
+        assert result.model.provenance["steps_needed"] == result.model.provenance["steps_planned"] == 90
 
     @pytest.mark.parametrize("steps", [17, 44])
     def test_a_resumed_fit_stops_as_early_as_an_unbroken_one(self, steps):

@@ -8,7 +8,7 @@ import pytest
 from medgs_core.cli import main
 from medgs_core.config import FitConfig
 from medgs_core.correspondence import Flows
-from medgs_core.evidence import CUES, gather_evidence, learn_blend
+from medgs_core.evidence import CUES, gather_evidence
 from medgs_core.fit import fit_model
 from medgs_core.formats import read_volume
 from medgs_core.model_file import load_model, save_model
@@ -18,7 +18,7 @@ from medgs_core.slices import stack_slices
 from medgs_core.uncertainty import RATE, learn_error_bound
 from medgs_core.volume import Volume
 
-from ._stacks import stack_of
+from ._stacks import learn_blend, stack_of
 
 FACTOR = 4
 

@@ -101,8 +101,9 @@ def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan
         f"slices  {volume.shape3d[plan.axis]} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
         f"({why}), {skipped}{hidden}"
     )
+    most = "at most " if plan.hidden and config.steps is None else ""
     print(
-        f"fit     {sum(plan.counts):,} Gaussians, {'' if config.steps else 'at most '}{sum(plan.steps):,} steps, "
+        f"fit     {sum(plan.counts):,} Gaussians, {most}{sum(plan.steps):,} steps, "
         f"preset {config.preset}, rule {plan.compositing}, on {plan.device.type}, seed {config.seed}"
     )
     print(f"memory  about {plan.memory_bytes / MIB:,.0f} MiB beside the volume and the libraries", flush=True)

@@ -101,8 +101,10 @@ def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
     if header["skipped"]:
         lines["skipped slices"] = ", ".join(str(k) for k in header["skipped"])
     if "steps_done" in provenance:
-        early = ", ended early: hidden slices gained no more" if provenance.get("settled") else ""
-        lines["steps"] = f"{provenance['steps_done']:,} of {provenance['steps_planned']:,}{early}"
+        planned = provenance["steps_planned"]
+        needed = provenance.get("steps_needed", planned)
+        fewer = f", fewer than the {planned:,} planned: hidden slices gained no more" if needed < planned else ""
+        lines["steps"] = f"{provenance['steps_done']:,} of {needed:,}{fewer}"
     settings = provenance.get("settings", {})
     if settings:
         lines["settings"] = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, []))

@@ -58,7 +58,7 @@ class FitBar:
         self.state = state
         if self._bar is None:  # only now: what is printed before must not run into it
             self._bar = progress_bar(self._quiet, desc=state.phase, total=state.total)
-        self._bar.n = state.step
+        self._bar.n, self._bar.total = state.step, state.total
         self._bar.set_description_str(state.phase, refresh=False)
         self._bar.set_postfix_str(_remaining(state), refresh=False)
         self._bar.refresh()

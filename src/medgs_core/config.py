@@ -71,11 +71,11 @@ class Effort(Settings):
 
 EFFORTS: dict[str, Effort] = {
     "fast": Effort(
-        pixels_per_gaussian=40,
-        steps_per_slice=14,
-        fewest_steps=140,
+        pixels_per_gaussian=36,
+        steps_per_slice=12,
+        fewest_steps=120,
         flow="supple",
-        predicted_slices=12,
+        predicted_slices=8,
     ),
     "balanced": Effort(
         pixels_per_gaussian=16,

@@ -75,7 +75,7 @@ EFFORTS: dict[str, Effort] = {
         steps_per_slice=12,
         fewest_steps=120,
         flow="supple",
-        predicted_slices=8,
+        predicted_slices=16,
     ),
     "balanced": Effort(
         pixels_per_gaussian=16,

@@ -4,7 +4,7 @@ Shapes are part of the name, so a signature says what goes in and what comes out
 """
 
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int32, Shaped
 
 Stack = Float32[np.ndarray, "slices height width channels"]
 """Slices in unit intensities, ordered along the slice axis."""
@@ -14,6 +14,15 @@ Image = Float32[np.ndarray, "height width channels"]
 
 Plane = Float32[np.ndarray, "height width"]
 """One channel of one slice, or a weight per pixel."""
+
+Mask = Bool[np.ndarray, "height width"]
+"""Which pixels of a slice belong to one thing."""
+
+LabelPlane = Shaped[np.ndarray, "height width"]
+"""Label ids of one slice, in the type of their map."""
+
+Classes = Int32[np.ndarray, "height width"]
+"""Classes of one slice: 0 the background, 1 .. K in the order of the ids, -1 unknown."""
 
 Flow = Float32[np.ndarray, "height width 2"]
 """In-plane displacement (dx, dy) in pixels, x along the width."""

@@ -4,7 +4,6 @@ Volumes of any voxel types come in, one volume that knows them as its members go
 own type, intensity scale and channel axis.
 """
 
-import math
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
@@ -12,11 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from medgs_core.grid import check_grid
 from medgs_core.volume import Layout, Member, Volume, fit_dtype
-
-GRID_TOLERANCE = 0.01
-"""Part of the finest voxel side that two grids may be apart anywhere: a header's rounding is far below it, and no
-interpolation could tell."""
 
 
 def combine_volumes(first: Volume, *others: Volume) -> Volume:
@@ -48,7 +44,7 @@ def combine_volumes(first: Volume, *others: Volume) -> Volume:
     if not others:
         return first
     for number, other in enumerate(others, start=2):
-        _check_grid(first, other, number)
+        check_grid(first, other, "Volumes that are fitted together must be on one grid", f"volumes 1 and {number}")
     volumes = [member for volume in (first, *others) for member in split_volume(volume)]
     dtype = np.result_type(*(volume.voxels.dtype for volume in volumes))
     members = tuple(_describe(volume) for volume in volumes)
@@ -106,42 +102,6 @@ def channel_slopes(volume: Volume) -> Float64[np.ndarray, " channels"]:
 def _describe(volume: Volume) -> Member:
     layout: Layout = "plain" if volume.voxels.ndim == 3 else "series" if volume.series else "channels"
     return Member(volume.channels, volume.voxels.dtype.name, float(volume.slope), float(volume.intercept), layout)
-
-
-def _check_grid(first: Volume, other: Volume, number: int) -> None:
-    """Refuse a volume that does not stand where the first one does."""
-    rule, remedy = "Volumes that are fitted together must be on one grid", "resample one onto the other first"
-    if first.shape3d != other.shape3d:
-        raise ValueError(f"{rule}, got shapes {first.shape3d} and {other.shape3d} of volumes 1 and {number}; {remedy}.")
-    if first.unit != other.unit:
-        raise ValueError(
-            f"{rule}, got the units {first.unit!r} and {other.unit!r} of volumes 1 and {number}; correct a header."
-        )
-    apart = _distance(first, other)
-    if apart > GRID_TOLERANCE * min(first.spacing):
-        raise ValueError(
-            f"{rule}, got affines {first.affine.tolist()} and {other.affine.tolist()} of volumes 1 and {number}, which "
-            f"are up to {apart:.3g} {first.unit} apart; {remedy}."
-        )
-    apart = _slices_apart(first, other)
-    if apart > GRID_TOLERANCE * min(first.spacing):
-        how = f"up to {apart:.3g} {first.unit} apart" if math.isfinite(apart) else "not as many"
-        raise ValueError(
-            f"{rule}, got slice positions of volumes 1 and {number} that are {how}; give both the same ones."
-        )
-
-
-def _distance(first: Volume, other: Volume) -> float:
-    """Return the largest distance between the places that two affines give a voxel: it is that of a corner."""
-    ends = [(0, length - 1) for length in first.shape3d]
-    corners = np.array([(i, j, k, 1) for i in ends[0] for j in ends[1] for k in ends[2]], dtype=np.float64)
-    return float(np.linalg.norm((corners @ (first.affine - other.affine).T)[:, :3], axis=1).max())
-
-
-def _slices_apart(first: Volume, other: Volume) -> float:
-    """Return the largest distance between the positions of their slices; infinite if these are not as many."""
-    ours, theirs = (np.empty(0) if volume.positions is None else volume.positions for volume in (first, other))
-    return float(np.abs(ours - theirs).max(initial=0.0)) if len(ours) == len(theirs) else math.inf
 
 
 def _check_exact(volume: Volume, dtype: np.dtype[Any]) -> None:

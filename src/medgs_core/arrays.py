@@ -24,6 +24,9 @@ LabelPlane = Shaped[np.ndarray, "height width"]
 Classes = Int32[np.ndarray, "height width"]
 """Classes of one slice: 0 the background, 1 .. K in the order of the ids, -1 unknown."""
 
+Fields = Float32[np.ndarray, "height width classes"]
+"""A smooth field per class on one slice, positive inside: signed distances in pixels, or what approximates them."""
+
 Flow = Float32[np.ndarray, "height width 2"]
 """In-plane displacement (dx, dy) in pixels, x along the width."""
 

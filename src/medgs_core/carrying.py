@@ -90,7 +90,7 @@ def carry(
     mismatch : (height, width)
         Mean absolute difference of what they bring, in the units of the input.
     """
-    return _meet(first, second, _straight(between, alpha), alpha, judged, bounded)
+    return _meet(first, second, straight_paths(between, alpha), alpha, judged, bounded)
 
 
 def carry_bent(
@@ -129,7 +129,7 @@ def carry_bent(
         As `carry` returns them.
     """
     alpha = float((z - positions[k]) / (positions[k + 1] - positions[k]))
-    return _meet(first, second, _bent(motion, positions, k, z, alpha), alpha, judged, bounded=False)
+    return _meet(first, second, bent_paths(motion, positions, k, z, alpha), alpha, judged, bounded=False)
 
 
 Paths = Iterable[tuple[Flow, Flow, float]]
@@ -149,8 +149,11 @@ def _meet(
     return blend, mismatch
 
 
-def _straight(between: Correspondence, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
-    """Yield straight paths through the wanted slice: of the forward flow, and of the backward one reversed."""
+def straight_paths(between: Correspondence, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
+    """Yield straight paths through the wanted slice: of the forward flow, and of the backward one reversed.
+
+    Each as the displacement to the first slice, that to the second one, and how much the path counts.
+    """
     variants = len(between.forward)
     for forward, backward in zip(between.forward, between.backward, strict=True):
         for flow, weight in ((forward, 1.0 - alpha), (backward, -alpha)):
@@ -159,8 +162,11 @@ def _straight(between: Correspondence, alpha: float) -> Iterator[tuple[Flow, Flo
                 yield field * np.float32(-alpha), field * np.float32(1.0 - alpha), abs(weight) / variants
 
 
-def _bent(motion: Motion, positions: Positions, k: int, z: float, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
-    """Yield the straight paths of the supple flow, moved by how far a cubic through four slices misses the pixel."""
+def bent_paths(motion: Motion, positions: Positions, k: int, z: float, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
+    """Yield the straight paths of the supple flow, moved by how far a cubic through four slices misses the pixel.
+
+    Parameters as in `carry_bent`, alpha the fraction of the gap; what is yielded as in `straight_paths`.
+    """
     import cv2
 
     least = LEAST_OUTER_GAP * (positions[k + 1] - positions[k])
@@ -168,7 +174,7 @@ def _bent(motion: Motion, positions: Positions, k: int, z: float, alpha: float) 
     after = motion.after if k + 2 < len(positions) and positions[k + 2] - positions[k + 1] >= least else None
     known = [k - 1] * (before is not None) + [k, k + 1] + [k + 2] * (after is not None)
     weights = dict(zip(known, lagrange_weights(positions[known], z).astype(np.float32), strict=True))
-    for to_first, to_second, share in _straight(motion.across.trailing(), alpha):
+    for to_first, to_second, share in straight_paths(motion.across.trailing(), alpha):
         missed = weights[k] * to_first + weights[k + 1] * to_second
         if before:
             missed += weights[k - 1] * (to_first + warp(before.backward[-1].astype(np.float32), to_first, bounded=True))

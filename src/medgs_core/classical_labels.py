@@ -148,9 +148,9 @@ def _around(boxes: list[Box], shape: tuple[int, ...]) -> Box:
 def _distances(masks: list[Mask], spacing: tuple[float, float], inner: int) -> Float32[np.ndarray, "rows h w"]:
     """Return the signed distances of one class on several slices; absent, it is as far away as it is deep in the gap.
 
-    A structure that ends in the gap then shrinks and is gone half-way (linear) or later (PCHIP). The distance of an absent structure is not
-    defined, and this choice made the strongest baseline on six label maps of CT, MRI, microscopy and sections: mean
-    Dice with every 2nd and every 4th slice kept
+    A structure that ends in the gap then shrinks and is gone half-way (linear) or later (PCHIP). The distance of an
+    absent structure is not defined, and this choice made the strongest baseline on six label maps of CT, MRI,
+    microscopy and sections: mean Dice with every 2nd and every 4th slice kept
 
     - depth in the gap: PCHIP .867 and .819, linear .852 and .805
     - half of that: PCHIP .865 and .816, linear .853 and .799

@@ -127,10 +127,10 @@ def test_neighbors_share_their_border(method):
 @pytest.mark.skipif("itk" not in METHODS, reason="ITK's contour interpolation is not installed")
 class TestContours:
     def test_a_disk_that_moves_keeps_its_size(self):
-        # the two disks hardly touch, so signed distances leave little half-way
+        # the two disks hardly overlap, so signed distances leave half of them half-way
         annotation = annotation_of({0: disk(6, 20, 19), 4: disk(6, 20, 29)})
         assert overlap(interpolate_labels(annotation, 2.0, "itk") == 1, disk(6, 20, 24)) > 0.9
-        assert overlap(interpolate_labels(annotation, 2.0, "linear") == 1, disk(6, 20, 24)) < 0.5
+        assert overlap(interpolate_labels(annotation, 2.0, "linear") == 1, disk(6, 20, 24)) < 0.7
 
     def test_fractions_of_a_gap_are_found(self):
         annotation = annotation_of({0: disk(5), 1: disk(13)})

@@ -17,6 +17,8 @@ HEAVY = (
     "tifffile",
     "scipy",
     "skimage",
+    "trimesh",
+    "itk",
 )
 LIMIT_SECONDS = 0.3
 RUNS = 5
@@ -37,7 +39,7 @@ def test_probe_sees_a_heavy_import():
 
 
 def test_reading_and_metrics_load_no_torch():
-    names = "medgs_core.read_volume, medgs_core.Volume, medgs_core.psnr, medgs_core.drifting_phantom"
+    names = "medgs_core.read_volume, medgs_core.Volume, medgs_core.psnr, medgs_core.drifting_phantom, medgs_core.annotate, medgs_core.dice"
     assert not {"torch", "numba"} & set(loaded_by(f"import medgs_core; {names}"))
 
 

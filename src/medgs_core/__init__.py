@@ -17,7 +17,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medgs_core.annotation import Annotation, annotate
     from medgs_core.classical import interpolate_slices
+    from medgs_core.classical_labels import interpolate_labels
     from medgs_core.config import FitConfig, RenderConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.fit import FitResult, fit_model
@@ -28,16 +30,19 @@ if TYPE_CHECKING:
     from medgs_core.metrics import psnr, ssim
     from medgs_core.model import FitCheckpoint, FittedModel, FoldedGaussians
     from medgs_core.model_file import load_checkpoint, load_model, save_checkpoint, save_model
+    from medgs_core.overlap import dice, iou
     from medgs_core.phantom import drifting_phantom
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
     from medgs_core.slices import SliceStack, stack_slices
+    from medgs_core.surface_metrics import chamfer, surface_distances
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
 
 _HOMES = {
+    "Annotation": "annotation",
     "Evaluation": "evaluate",
     "FitCheckpoint": "model",
     "FitConfig": "config",
@@ -51,12 +56,17 @@ _HOMES = {
     "RenderConfig": "config",
     "SliceStack": "slices",
     "Volume": "volume",
+    "annotate": "annotation",
+    "chamfer": "surface_metrics",
     "combine_volumes": "members",
+    "dice": "overlap",
     "drifting_phantom": "phantom",
     "evaluate_volume": "evaluate",
     "fit_model": "fit",
     "fold_model": "fold",
+    "interpolate_labels": "classical_labels",
     "interpolate_slices": "classical",
+    "iou": "overlap",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
@@ -71,11 +81,13 @@ _HOMES = {
     "split_volume": "members",
     "ssim": "metrics",
     "stack_slices": "slices",
+    "surface_distances": "surface_metrics",
     "write_volume": "formats",
 }
 """The module in which each public name is defined."""
 
 __all__ = [
+    "Annotation",
     "Evaluation",
     "FitCheckpoint",
     "FitConfig",
@@ -90,12 +102,17 @@ __all__ = [
     "SliceStack",
     "Volume",
     "__version__",
+    "annotate",
+    "chamfer",
     "combine_volumes",
+    "dice",
     "drifting_phantom",
     "evaluate_volume",
     "fit_model",
     "fold_model",
+    "interpolate_labels",
     "interpolate_slices",
+    "iou",
     "lazy_volume",
     "load_checkpoint",
     "load_model",
@@ -110,6 +127,7 @@ __all__ = [
     "split_volume",
     "ssim",
     "stack_slices",
+    "surface_distances",
     "write_volume",
 ]
 

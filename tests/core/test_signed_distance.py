@@ -80,6 +80,12 @@ def test_each_class_has_the_distance_of_its_mask():
         np.testing.assert_array_equal(distances[..., number], signed_distance(classes == number + 1))
 
 
+def test_the_same_mask_has_the_same_distances_to_the_last_bit():
+    mask = patches((300, 401)) == 1
+    for _ in range(20):
+        np.testing.assert_array_equal(signed_distance(mask.copy()), signed_distance(mask))
+
+
 def test_absent_and_unknown_classes_are_nowhere():
     classes = np.array([[-1, 0, 3, 3]], np.int32)
     distances = signed_distances(classes, 3)

@@ -1,0 +1,271 @@
+"""*surface*: from a fitted model to closed meshes in the world, of labels or at a level of intensity.
+
+In: a model and what surface is wanted. Out: a `Surface`, traced through the smooth field that the model renders
+at any position, never through its voxels.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from medgs_core.arrays import Image
+from medgs_core.config import RenderConfig, SurfaceConfig
+from medgs_core.isosurface import sample_fields, trace_zero
+from medgs_core.lattice import Lattice, build_lattice
+from medgs_core.members import members_of
+from medgs_core.mesh import Surface, simplify_surface, smooth_surface
+from medgs_core.model import FittedModel
+from medgs_core.render import RENDER_BYTES, SliceRenderer
+from medgs_core.slices import stack_slices
+from medgs_core.volume import Volume
+
+LABEL_SLOPE = 1.0 / 3.0
+"""Change of a label field per pixel: it is the signed distance in pixels over three."""
+
+Report = Callable[[int, int], None]
+"""Called with (slices done, slices in all) after each slice."""
+
+
+@runtime_checkable
+class LabelFields(Protocol):
+    """Smooth fields of labels, one per class: about the signed distance in pixels / 3 within ±1, positive inside."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Return the label of each class."""
+        ...
+
+    def fields(self, t: float) -> Float32[np.ndarray, "height width classes"]:
+        """Return the fields at slice coordinate t."""
+        ...
+
+
+def extract_surface(
+    model: FittedModel, config: SurfaceConfig | None = None, *, report: Report | None = None, **options: Any
+) -> Surface:
+    """Return the closed surface of a label, or of what lies above a level.
+
+    A label ends where its field meets the largest other one, or zero, so that neighbors share their border. At the
+    ends of the volume surfaces are closed flat, where the outermost voxels end. Not differentiable.
+
+    Parameters
+    ----------
+    model : FittedModel
+        What to take the surface from.
+    config : SurfaceConfig, optional
+        Label or level, channel, spacing, smoothing, number of faces, device.
+    report : Callable, optional
+        Called with (slices done, slices in all) after each slice.
+    **options
+        Single settings of `SurfaceConfig`, instead of a config or over it.
+
+    Returns
+    -------
+    Surface
+        In the world and the unit of the model's volume.
+
+    Raises
+    ------
+    ValueError
+        If neither or both of label and level are given, there is no such label, channel or level, the surface is
+        empty, or an option breaks its rule.
+
+    Examples
+    --------
+    >>> extract_surface(model, level=300.0, smooth=10).volume  # doctest: +SKIP
+    """
+    config = _settle(config, options)
+    if config.label is not None:
+        head = label_fields(model)
+        check_label(head, config.label)
+        (surface,) = trace_labels(head, model.volume, model.axis, config, report=report)
+        return surface
+    if config.level is None:
+        msg = "a surface needs a label or a level, got neither; give one of them"
+        raise ValueError(msg)
+    return _trace_level(model, config.level, config, report)
+
+
+def extract_surfaces(
+    model: FittedModel, config: SurfaceConfig | None = None, *, report: Report | None = None, **options: Any
+) -> tuple[Surface, ...]:
+    """Return the surfaces of all labels from one rendering, in the order of the labels.
+
+    Those that touch share the vertices of their border exactly, unless they are smoothed or reduced: each is by
+    itself. Labels that win nowhere have no surface.
+
+    Parameters
+    ----------
+    model, config, report, **options
+        As for `extract_surface`, without a label or a level.
+
+    Raises
+    ------
+    ValueError
+        If a label or level is given, the model has no labels, no label wins anywhere, or an option breaks its rule.
+    """
+    config = _settle(config, options)
+    for name, value in (("label", config.label), ("level", config.level)):
+        if value is not None:
+            msg = f"the surfaces of all labels need no {name}, got {value:g}; leave it out"
+            raise ValueError(msg)
+    return trace_labels(label_fields(model), model.volume, model.axis, config, report=report)
+
+
+def label_fields(model: FittedModel) -> LabelFields:
+    """Return the label head of a model.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    slices = model.volume.shape3d[model.axis]
+    msg = f"a surface of a label needs a model with labels, got one of {slices} slices without; give a level instead"
+    raise ValueError(msg)
+
+
+def check_label(head: LabelFields, label: int) -> None:
+    """Refuse a label that does not exist.
+
+    Raises
+    ------
+    ValueError
+        Naming those that do.
+    """
+    if label not in head.ids:
+        known = ", ".join(str(one) for one in head.ids)
+        raise ValueError(f"label should be one of {known}, got {label}; choose one of these")
+
+
+def trace_labels(
+    head: LabelFields, volume: Volume, axis: int, config: SurfaceConfig, *, report: Report | None = None
+) -> tuple[Surface, ...]:
+    """Return the surface of the label in the settings, or those of all labels that win somewhere.
+
+    Parameters
+    ----------
+    head : LabelFields
+        What renders the fields.
+    volume : Volume
+        Its geometry alone matters.
+    axis : int
+        Slice axis in the file's order.
+    config : SurfaceConfig
+        Label, spacing, smoothing, number of faces.
+    report : Callable, optional
+        Called with (slices done, slices in all) after each slice.
+
+    Raises
+    ------
+    ValueError
+        If that label, or every label, wins nowhere.
+    """
+    lattice = build_lattice(volume, axis, config.spacing)
+    wanted = head.ids if config.label is None else (config.label,)
+    chosen = [head.ids.index(label) for label in wanted]
+
+    def margins(fields: Image) -> Float32[np.ndarray, "chosen rows columns"]:
+        return label_margins(fields, chosen)
+
+    working = RENDER_BYTES * lattice.shape[1] * lattice.shape[2] * len(head.ids)
+    cropped = sample_fields(head.fields, margins, lattice, working_bytes=working, report=report)
+    slope = LABEL_SLOPE * min(1.0, _pixels_per_step(lattice))
+    surfaces = tuple(
+        finish(Surface(*trace_zero(field, lattice, slope), volume.unit, label=label), config)
+        for label, field in zip(wanted, cropped, strict=True)
+        if not field.is_empty
+    )
+    if not surfaces:
+        names = ", ".join(str(label) for label in wanted)
+        msg = f"a surface needs a label that wins somewhere, got {names}, which never does; choose another label"
+        raise ValueError(msg)
+    return surfaces
+
+
+def label_margins(fields: Image, chosen: list[int]) -> Float32[np.ndarray, "chosen rows columns"]:
+    """Return by how much the chosen classes win over all others and over background: F_c − max(0, others).
+
+    The sign says who wins, at ties too, where it is that of a zero: the first class, and any class over background.
+    For two classes that are the first and second, one margin is exactly the negative of the other.
+    """
+    best = fields.argmax(axis=2)
+    with_background = np.pad(fields, ((0, 0), (0, 0), (1, 0)))  # of value 0 everywhere
+    second, first = np.moveaxis(np.partition(with_background, (-2, -1), axis=2)[..., -2:], 2, 0)
+    margins = np.empty((len(chosen), *best.shape), np.float32)
+    for margin, c in zip(margins, chosen, strict=True):
+        wins = (best == c) & (fields[..., c] >= 0)
+        rival = np.where(wins, second, first)
+        np.copysign(fields[..., c] - rival, np.where(wins, np.float32(1), np.float32(-1)), out=margin)
+    return margins
+
+
+def _trace_level(model: FittedModel, level: float, config: SurfaceConfig, report: Report | None) -> Surface:
+    """Return the surface around what measures more than a level in one channel."""
+    threshold, sign = _unit_threshold(model, level, config.channel)
+    lattice = build_lattice(model.volume, model.axis, config.spacing)
+    renderer = SliceRenderer(model, RenderConfig(device=config.device))
+
+    def margins(image: Image) -> Float32[np.ndarray, "1 rows columns"]:
+        return sign * (image[np.newaxis, ..., 0] - threshold)
+
+    def render(t: float) -> Image:
+        return renderer.image(t)[..., config.channel : config.channel + 1]
+
+    working = RENDER_BYTES * renderer.stack.height * renderer.stack.width * renderer.stack.channels
+    (field,) = sample_fields(render, margins, lattice, working_bytes=working, report=report)
+    if field.is_empty:
+        msg = f"a surface needs values above the level, got none above {level:g}; lower it"
+        raise ValueError(msg)
+    return finish(Surface(*trace_zero(field, lattice), model.volume.unit, level=level), config)
+
+
+def _unit_threshold(model: FittedModel, level: float, channel: int) -> tuple[np.float32, np.float32]:
+    """Return a level in unit intensities, and the sign that makes what measures more positive.
+
+    Raises
+    ------
+    ValueError
+        If there is no such channel, or the level lies outside what it measures.
+    """
+    volume, window = model.volume, model.window.of_channels(channel, channel + 1)
+    if channel >= volume.channels:
+        msg = f"channel should be at most {volume.channels - 1}, the last one, got {channel}; correct it"
+        raise ValueError(msg)
+    slope, intercept = _measured_scale(volume, channel)
+    low, width = float(np.ravel(window.low)[0]), float(window.width.flat[0])
+    if model.has_source:
+        values = stack_slices(volume, model.axis, model.window, model.skipped).planes[..., channel]
+        stored = float(values.min()), float(values.max())
+    else:
+        shown = model.gaussians.intensity[:, channel]  # what is rendered lies between theirs
+        stored = low + width * float(shown.min()), low + width * float(shown.max())
+    least, most = sorted(slope * value + intercept for value in stored)
+    if not least < level < most:
+        msg = f"level should lie between {least:g} and {most:g}, the range of the data, got {level:g}; choose one there"
+        raise ValueError(msg)
+    return np.float32(((level - intercept) / slope - low) / width), np.float32(np.sign(slope))
+
+
+def _measured_scale(volume: Volume, channel: int) -> tuple[float, float]:
+    """Return slope and intercept of a channel, that of the image it belongs to."""
+    scales = [(one.slope, one.intercept) for one in members_of(volume) for _ in range(one.channels)]
+    return scales[channel]
+
+
+def finish(surface: Surface, config: SurfaceConfig) -> Surface:
+    """Return the surface smoothed and reduced as the settings ask."""
+    surface = smooth_surface(surface, config.smooth)
+    return surface if config.faces is None else simplify_surface(surface, config.faces)
+
+
+def _pixels_per_step(lattice: Lattice) -> float:
+    """Return the smallest distance between neighboring points of a slice, in pixels."""
+    return float(min(np.diff(ticks).min() for ticks in lattice.ticks[1:]))
+
+
+def _settle(config: SurfaceConfig | None, options: dict[str, Any]) -> SurfaceConfig:
+    """Return the config with single settings over it, checked."""
+    return SurfaceConfig(**{**(config.model_dump() if config else {}), **options})

@@ -24,8 +24,8 @@ MOST_POINTS = 2**30
 
 HALF_PIXEL = 0.5
 
-Ticks = Float64[np.ndarray, " ticks"]
-Weights = Float32[np.ndarray, "points pixels"]
+Ticks = Float64[np.ndarray, " _"]
+Weights = Float32[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Lattice:
         """Whether z, row, column form a left-handed system in the world."""
         return bool(np.linalg.det(self.columns) < 0)
 
-    def resample(self, image: Image) -> Image:
+    def resample(self, image: Image) -> Float32[np.ndarray, "rows columns channels"]:
         """Return a slice at the lattice's rows and columns: (m + 2, l + 2, channels), smooth between pixels."""
         by_row, by_column = self.weights
         if by_row is not None:

@@ -28,10 +28,10 @@ INFLATE = 1.0 / (1.0 / SHRINK - PASS_BAND)
 AGGRESSIVENESS = (7.0, 5.0, 3.0, 1.0)
 """How fast the simplifier lowers its threshold: its default, then slower, which tears a surface less often."""
 
-Vertices = Float64[np.ndarray, "vertices 3"]
+Vertices = Float64[np.ndarray, "_ 3"]
 """World (x, y, z), in the unit of the surface."""
 
-Faces = Int64[np.ndarray, "faces 3"]
+Faces = Int64[np.ndarray, "_ 3"]
 """Rows of the vertices of each triangle, counter-clockwise seen from outside."""
 
 Point = tuple[float, float, float]

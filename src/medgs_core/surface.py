@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from medgs_core.arrays import Image
 from medgs_core.config import RenderConfig, SurfaceConfig
-from medgs_core.isosurface import sample_fields, trace_zero
+from medgs_core.isosurface import partition_fields, trace_border
 from medgs_core.lattice import Lattice, build_lattice
 from medgs_core.members import members_of
 from medgs_core.mesh import Surface, simplify_surface, smooth_surface
@@ -23,6 +23,9 @@ from medgs_core.volume import Volume
 
 LABEL_SLOPE = 1.0 / 3.0
 """Change of a label field per pixel: it is the signed distance in pixels over three."""
+
+LABEL_BYTES = 64
+"""Memory per value of a label field while a slice is made: rendered, resampled, sorted, and compared with the others."""
 
 Report = Callable[[int, int], None]
 """Called with (slices done, slices in all) after each slice."""
@@ -165,18 +168,14 @@ def trace_labels(
     """
     lattice = build_lattice(volume, axis, config.spacing)
     wanted = head.ids if config.label is None else (config.label,)
-    chosen = [head.ids.index(label) for label in wanted]
-
-    def margins(fields: Image) -> Float32[np.ndarray, "chosen rows columns"]:
-        return label_margins(fields, chosen)
-
-    working = RENDER_BYTES * lattice.shape[1] * lattice.shape[2] * len(head.ids)
-    cropped = sample_fields(head.fields, margins, lattice, working_bytes=working, report=report)
+    working = LABEL_BYTES * lattice.shape[1] * lattice.shape[2] * len(head.ids)
+    partition = partition_fields(head.fields, lattice, working_bytes=working, report=report)
     slope = LABEL_SLOPE * min(1.0, _pixels_per_step(lattice))
+    classes = [(label, head.ids.index(label)) for label in wanted]
     surfaces = tuple(
-        finish(Surface(*trace_zero(field, lattice, slope), volume.unit, label=label), config)
-        for label, field in zip(wanted, cropped, strict=True)
-        if not field.is_empty
+        finish(Surface(*trace_border(partition, c, slope), volume.unit, label=label), config)
+        for label, c in classes
+        if not partition.margins[c].is_empty
     )
     if not surfaces:
         names = ", ".join(str(label) for label in wanted)
@@ -185,41 +184,21 @@ def trace_labels(
     return surfaces
 
 
-def label_margins(fields: Image, chosen: list[int]) -> Float32[np.ndarray, "chosen rows columns"]:
-    """Return by how much the chosen classes win over all others and over background: F_c − max(0, others).
-
-    The sign says who wins, at ties too, where it is that of a zero: the first class, and any class over background.
-    For two classes that are the first and second, one margin is exactly the negative of the other.
-    """
-    best = fields.argmax(axis=2)
-    with_background = np.pad(fields, ((0, 0), (0, 0), (1, 0)))  # of value 0 everywhere
-    second, first = np.moveaxis(np.partition(with_background, (-2, -1), axis=2)[..., -2:], 2, 0)
-    margins = np.empty((len(chosen), *best.shape), np.float32)
-    for margin, c in zip(margins, chosen, strict=True):
-        wins = (best == c) & (fields[..., c] >= 0)
-        rival = np.where(wins, second, first)
-        np.copysign(fields[..., c] - rival, np.where(wins, np.float32(1), np.float32(-1)), out=margin)
-    return margins
-
-
 def _trace_level(model: FittedModel, level: float, config: SurfaceConfig, report: Report | None) -> Surface:
     """Return the surface around what measures more than a level in one channel."""
     threshold, sign = _unit_threshold(model, level, config.channel)
     lattice = build_lattice(model.volume, model.axis, config.spacing)
     renderer = SliceRenderer(model, RenderConfig(device=config.device))
 
-    def margins(image: Image) -> Float32[np.ndarray, "1 rows columns"]:
-        return sign * (image[np.newaxis, ..., 0] - threshold)
-
     def render(t: float) -> Image:
-        return renderer.image(t)[..., config.channel : config.channel + 1]
+        return sign * (renderer.image(t)[..., config.channel : config.channel + 1] - threshold)
 
     working = RENDER_BYTES * renderer.stack.height * renderer.stack.width * renderer.stack.channels
-    (field,) = sample_fields(render, margins, lattice, working_bytes=working, report=report)
-    if field.is_empty:
+    partition = partition_fields(render, lattice, working_bytes=working, report=report)
+    if partition.margins[0].is_empty:
         msg = f"a surface needs values above the level, got none above {level:g}; lower it"
         raise ValueError(msg)
-    return finish(Surface(*trace_zero(field, lattice), model.volume.unit, level=level), config)
+    return finish(Surface(*trace_border(partition, 0), model.volume.unit, level=level), config)
 
 
 def _unit_threshold(model: FittedModel, level: float, channel: int) -> tuple[np.float32, np.float32]:

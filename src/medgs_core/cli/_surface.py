@@ -45,22 +45,27 @@ def run(args: argparse.Namespace) -> int:
     check_surface_output(args.output)
 
     from medgs_core.model_file import load_model
-    from medgs_core.surface import extract_surface, extract_surfaces
+    from medgs_core.surface import extract_surface, extract_surfaces, label_fields
 
     model = load_model(args.model)
+    missing: list[int] = []
     with _following(args.quiet) as report:
         if args.all_labels:
             surfaces = extract_surfaces(model, config, report=report)
+            missing = sorted(set(label_fields(model).ids) - {surface.label for surface in surfaces})
         else:
             surfaces = (extract_surface(model, config, report=report),)
     write_surface(surfaces, args.output)
     described = [describe_surface(surface) for surface in surfaces]
     if args.json:
-        print(strict_json({"file": args.output, "unit": model.volume.unit, "surfaces": described}))
+        facts = {"file": args.output, "unit": model.volume.unit, "surfaces": described}
+        print(strict_json({**facts, "labels_without_surface": missing}))
     elif not args.quiet:
         print(f"wrote {args.output}: {len(surfaces)} surface(s)")
         for surface, facts in zip(surfaces, described, strict=True):
             print_facts(_lines(surface, facts))
+        if missing:
+            print(f"labels without a surface, as they win nowhere: {', '.join(str(label) for label in missing)}")
     return SUCCESS
 
 
@@ -92,7 +97,7 @@ def _check_wish(config: SurfaceConfig, all_labels: bool) -> None:
     wishes = {
         f"{option_name('label')} {config.label}": config.label is not None,
         option_name(ALL_LABELS): all_labels,
-        f"{option_name('level')} {config.level}": config.level is not None,
+        f"{option_name('level')} {config.level or 0:g}": config.level is not None,
     }
     given = [wish for wish, is_given in wishes.items() if is_given]
     if len(given) != 1:

@@ -81,6 +81,12 @@ def _encode_ply(parts: list[Surface]) -> bytes:
     faces["count"] = 3
     faces["vertices"] = _joined_faces(parts)
     labels = [NO_LABEL if part.label is None else part.label for part in parts]
+    limits = np.iinfo(PLY_FACE["label"])
+    if min(labels) < limits.min or max(labels) > limits.max:
+        raise ValueError(
+            f"A label in a PLY file must lie between {limits.min} and {limits.max}, got {min(labels)} to "
+            f"{max(labels)}; write .obj or .glb instead."
+        )
     faces["label"] = np.repeat(labels, [len(part.faces) for part in parts])
     header = (
         "ply\nformat binary_little_endian 1.0\n"

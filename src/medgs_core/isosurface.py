@@ -28,6 +28,10 @@ LARGEST = float(np.finfo(np.float16).max)
 CLEARANCE = 1e-3
 """Part of a step that vertices keep from the points of the lattice: closer, triangles shrink to nothing in float32."""
 
+FLATTEST, STEEPEST = 0.01, 10.0
+"""Between these parts of their usual step, margins go to marching cubes: it knows a crossing in float32 only, which
+must tell it from the points of the lattice. Where it really is, is computed after."""
+
 ENDS_THAT_MEET = 2
 """Points at the ends of so many axes lie on an edge of the volume, where the mesh is folded."""
 
@@ -172,10 +176,10 @@ def compare_fields(
     return winner, margins
 
 
-def trace_border(partition: Partition, c: int, slope: float | None = None) -> tuple[Vertices, Faces]:
+def trace_border(partition: Partition, c: int) -> tuple[Vertices, Faces]:
     """Return vertices and faces of the border of a class that wins somewhere: closed, outward, in the world.
 
-    Two classes that meet have the same vertices where they do, if they are given the same slope.
+    Two classes that meet have the same vertices where they do, but for those inside cells of ambiguous connections.
 
     Parameters
     ----------
@@ -183,17 +187,15 @@ def trace_border(partition: Partition, c: int, slope: float | None = None) -> tu
         Who wins where.
     c : int
         The class.
-    slope : float, optional
-        By how much the margin changes from point to point at the border; estimated if not given.
     """
     from skimage.measure import marching_cubes
 
     lattice = partition.lattice
     block, first = partition.margins[c].assemble()
-    least = CLEARANCE * (slope or _usual_step(block))
-    np.copysign(np.maximum(np.abs(block), np.float32(least)), block, out=block)
+    step = np.float32(_usual_step(block))
+    np.copysign(np.clip(np.abs(block), FLATTEST * step, STEEPEST * step), block, out=block)
     rough, triangles, _, _ = marching_cubes(block, 0.0, gradient_direction="descent")  # type: ignore[no-untyped-call]
-    places = lattice.place(_exact_crossings(partition, rough.astype(np.float64) + first, least))
+    places = lattice.place(_exact_crossings(partition, rough.astype(np.float64) + first))
     at_ends = np.stack([np.isin(places[:, axis], ticks[[0, -1]]) for axis, ticks in enumerate(lattice.ticks)])
     places, faces = _join(places, triangles.astype(np.int64), at_ends.sum(axis=0) >= ENDS_THAT_MEET)
     if not lattice.is_mirrored:  # marching cubes winds them for a left-handed system
@@ -248,7 +250,7 @@ def _usual_step(block: Float32[np.ndarray, "z rows columns"]) -> float:
     return float(np.median(found)) if len(found) else abs(OUTSIDE)
 
 
-def _exact_crossings(partition: Partition, rough: Points, least: float) -> Points:
+def _exact_crossings(partition: Partition, rough: Points) -> Points:
     """Return crossings computed anew from the two classes that meet between two points, in float64.
 
     A margin bends where its rival changes, often right at a border, and straight lines through it would miss the zero:
@@ -261,10 +263,10 @@ def _exact_crossings(partition: Partition, rough: Points, least: float) -> Point
     within = (low >= 0).all(axis=1) & (high < partition.winners.shape).all(axis=1)
     on_edge = (off.sum(axis=1) == 1) & within
     low, high, axis = low[on_edge], high[on_edge], off[on_edge].argmax(axis=1)
-    here = np.maximum(_lead(partition, low, high), least)
-    there = np.maximum(_lead(partition, high, low), least)
+    here, there = _lead(partition, low, high), _lead(partition, high, low)
+    share = np.clip(here / (here + there), CLEARANCE, 1.0 - CLEARANCE)
     exact = rough.copy()
-    exact[np.flatnonzero(on_edge), axis] = low[np.arange(len(low)), axis] + here / (here + there)
+    exact[np.flatnonzero(on_edge), axis] = low[np.arange(len(low)), axis] + share
     return exact
 
 

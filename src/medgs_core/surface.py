@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from medgs_core.arrays import Image
 from medgs_core.config import RenderConfig, SurfaceConfig
 from medgs_core.isosurface import partition_fields, trace_border
-from medgs_core.lattice import Lattice, build_lattice
+from medgs_core.lattice import build_lattice
 from medgs_core.members import members_of
 from medgs_core.mesh import Surface, simplify_surface, smooth_surface
 from medgs_core.model import FittedModel
@@ -21,11 +21,8 @@ from medgs_core.render import RENDER_BYTES, SliceRenderer
 from medgs_core.slices import stack_slices
 from medgs_core.volume import Volume
 
-LABEL_SLOPE = 1.0 / 3.0
-"""Change of a label field per pixel: it is the signed distance in pixels over three."""
-
 LABEL_BYTES = 64
-"""Memory per value of a label field while a slice is made: rendered, resampled, sorted, and compared with the others."""
+"""Memory per value of a label field while a slice is made: rendered, resampled, sorted, compared with the others."""
 
 Report = Callable[[int, int], None]
 """Called with (slices done, slices in all) after each slice."""
@@ -96,8 +93,8 @@ def extract_surfaces(
 ) -> tuple[Surface, ...]:
     """Return the surfaces of all labels from one rendering, in the order of the labels.
 
-    Those that touch share the vertices of their border exactly, unless they are smoothed or reduced: each is by
-    itself. Labels that win nowhere have no surface.
+    Those that touch share the vertices of their border exactly, but for the few inside a cell whose connections are
+    ambiguous, unless they are smoothed or reduced: each is by itself. Labels that win nowhere have no surface.
 
     Parameters
     ----------
@@ -170,10 +167,9 @@ def trace_labels(
     wanted = head.ids if config.label is None else (config.label,)
     working = LABEL_BYTES * lattice.shape[1] * lattice.shape[2] * len(head.ids)
     partition = partition_fields(head.fields, lattice, working_bytes=working, report=report)
-    slope = LABEL_SLOPE * min(1.0, _pixels_per_step(lattice))
     classes = [(label, head.ids.index(label)) for label in wanted]
     surfaces = tuple(
-        finish(Surface(*trace_border(partition, c, slope), volume.unit, label=label), config)
+        finish(Surface(*trace_border(partition, c), volume.unit, label=label), config)
         for label, c in classes
         if not partition.margins[c].is_empty
     )
@@ -238,11 +234,6 @@ def finish(surface: Surface, config: SurfaceConfig) -> Surface:
     """Return the surface smoothed and reduced as the settings ask."""
     surface = smooth_surface(surface, config.smooth)
     return surface if config.faces is None else simplify_surface(surface, config.faces)
-
-
-def _pixels_per_step(lattice: Lattice) -> float:
-    """Return the smallest distance between neighboring points of a slice, in pixels."""
-    return float(min(np.diff(ticks).min() for ticks in lattice.ticks[1:]))
 
 
 def _settle(config: SurfaceConfig | None, options: dict[str, Any]) -> SurfaceConfig:

@@ -17,6 +17,8 @@ HEAVY = (
     "tifffile",
     "scipy",
     "skimage",
+    "trimesh",
+    "fast_simplification",
 )
 LIMIT_SECONDS = 0.3
 RUNS = 5

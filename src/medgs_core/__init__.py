@@ -8,6 +8,7 @@ dense = render_volume(result.model, factor=4)              # a Volume; measured 
 write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
 save_model(result.model, "scan.medgs")                     # and load_model reads it back
 both = combine_volumes(t1, t2)                             # images on one grid share a model; split_volume undoes it
+mesh = extract_surface(result.model, level=300.0)          # a closed Surface in the world; mesh.area, mesh.volume
 baseline = interpolate_slices(stack_slices(volume, 2), 12.5, "flow")  # or nearest, linear, cubic, pchip
 
 Names are imported when they are first used, so `import medgs_core` costs nothing: no torch, no numba.
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from medgs_core.annotation import Annotation, annotate
     from medgs_core.classical import interpolate_slices
     from medgs_core.classical_labels import interpolate_labels
-    from medgs_core.config import FitConfig, RenderConfig
+    from medgs_core.config import FitConfig, RenderConfig, SurfaceConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
+    from medgs_core.formats.meshes import write_surface
     from medgs_core.lazy import LazyVolume, lazy_volume
     from medgs_core.members import combine_volumes, split_volume
+    from medgs_core.mesh import Surface
     from medgs_core.metrics import psnr, ssim
     from medgs_core.model import FitCheckpoint, FittedModel, FoldedGaussians
     from medgs_core.model_file import load_checkpoint, load_model, save_checkpoint, save_model
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from medgs_core.render import render_slice, render_uncertainty, render_volume
     from medgs_core.slices import SliceStack, stack_slices
     from medgs_core.surface_metrics import chamfer, surface_distances
+    from medgs_core.surface import extract_surface, extract_surfaces
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
@@ -55,6 +59,8 @@ _HOMES = {
     "Progress": "progress",
     "RenderConfig": "config",
     "SliceStack": "slices",
+    "Surface": "mesh",
+    "SurfaceConfig": "config",
     "Volume": "volume",
     "annotate": "annotation",
     "chamfer": "surface_metrics",
@@ -62,6 +68,8 @@ _HOMES = {
     "dice": "overlap",
     "drifting_phantom": "phantom",
     "evaluate_volume": "evaluate",
+    "extract_surface": "surface",
+    "extract_surfaces": "surface",
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_labels": "classical_labels",
@@ -82,6 +90,7 @@ _HOMES = {
     "ssim": "metrics",
     "stack_slices": "slices",
     "surface_distances": "surface_metrics",
+    "write_surface": "formats.meshes",
     "write_volume": "formats",
 }
 """The module in which each public name is defined."""
@@ -100,6 +109,8 @@ __all__ = [
     "Progress",
     "RenderConfig",
     "SliceStack",
+    "Surface",
+    "SurfaceConfig",
     "Volume",
     "__version__",
     "annotate",
@@ -108,6 +119,8 @@ __all__ = [
     "dice",
     "drifting_phantom",
     "evaluate_volume",
+    "extract_surface",
+    "extract_surfaces",
     "fit_model",
     "fold_model",
     "interpolate_labels",
@@ -128,6 +141,7 @@ __all__ = [
     "ssim",
     "stack_slices",
     "surface_distances",
+    "write_surface",
     "write_volume",
 ]
 

@@ -205,6 +205,39 @@ class RenderConfig(Settings):
         return self
 
 
+class SurfaceConfig(Settings):
+    """Which surface is taken from a model, and how fine; of a label or at a level, not both."""
+
+    label: int | None = Field(default=None, description="label whose surface is wanted")
+    level: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="measured value that the surface runs along, higher values inside it",
+    )
+    channel: int = Field(default=0, ge=0, description="channel of the level, from 0, where there are several")
+    spacing: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="largest distance between samples in the file's unit; default: the finest spacing of the volume",
+    )
+    smooth: int = Field(
+        default=0, ge=0, le=10_000, description="iterations of Taubin smoothing, which keeps the volume; 0: none"
+    )
+    faces: int | None = Field(
+        default=None, ge=4, le=2_000_000_000, description="most triangles of a surface; default: all that there are"
+    )
+    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SurfaceConfig":
+        if self.label is not None and self.level is not None:
+            got = f"label {self.label} and level {self.level:g}"
+            msg = f"label and level exclude one another, got {got}; give one of them"
+            raise ValueError(msg)
+        return self
+
+
 class EvaluateConfig(Settings):
     """Which slices are hidden and predicted when methods are compared."""
 

@@ -20,7 +20,7 @@ from medgs_core.cli._demo import find_scan, run_demo
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import FitBar, gain, strict_json
-from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig, RenderConfig
+from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig, RenderConfig, SurfaceConfig
 from medgs_core.formats import read_volume
 from medgs_core.model_file import load_checkpoint, load_model, model_hash
 from medgs_core.progress import FitState, Progress
@@ -443,6 +443,7 @@ class TestParser:
             ("fit", [FitConfig, ReadConfig]),
             ("evaluate", [EvaluateConfig, FitConfig, ReadConfig]),
             ("render", [RenderConfig]),
+            ("surface", [SurfaceConfig]),
             ("info", [ReadConfig]),
         ],
     )

@@ -8,9 +8,10 @@ from medgs_core.config import (
     FitConfig,
     ReadConfig,
     RenderConfig,
+    SurfaceConfig,
 )
 
-USER_SETTINGS = (ReadConfig, FitConfig, RenderConfig, EvaluateConfig)
+USER_SETTINGS = (ReadConfig, FitConfig, RenderConfig, SurfaceConfig, EvaluateConfig)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,10 @@ USER_SETTINGS = (ReadConfig, FitConfig, RenderConfig, EvaluateConfig)
         (RenderConfig, {"denoise": "maybe"}, "denoise should be a valid boolean, got 'maybe'; "),
         (RenderConfig, {"positions": (0, "a")}, "positions should be a valid number, got 'a'; "),
         (RenderConfig, {"positions": ()}, "positions should be longer, got (); "),
+        (SurfaceConfig, {"spacing": 0.0}, "spacing should be greater than 0, got 0.0; "),
+        (SurfaceConfig, {"level": float("nan")}, "level should be a finite number, got nan; "),
+        (SurfaceConfig, {"faces": 3}, "faces should be at least 4, got 3; "),
+        (SurfaceConfig, {"smooth": -1}, "smooth should be at least 0, got -1; "),
         (ReadConfig, {"volume": -1}, "volume should be at least 0, got -1; "),
         (ReadConfig, {"voxel_size": (1.0, 2.0)}, "voxel_size should be longer, got (1.0, 2.0); "),
         (ReadConfig, {"voxel_size": (1, 2, 3, 4)}, "voxel_size should be shorter, got (1, 2, 3, 4); "),
@@ -74,6 +79,11 @@ def test_sampling_options_exclude_one_another(values, named):
 def test_one_sampling_option_or_none_is_fine(values):
     config = RenderConfig(**values, denoise=True)
     assert {name: getattr(config, name) for name in values} == values
+
+
+def test_label_and_level_exclude_one_another():
+    with pytest.raises(ValueError, match=r"^label and level exclude one another, got label 2 and level 0.5; give one"):
+        SurfaceConfig(label=2, level=0.5)
 
 
 def test_the_only_sentence_is_about_the_first_problem():

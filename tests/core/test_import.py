@@ -19,6 +19,7 @@ HEAVY = (
     "skimage",
     "trimesh",
     "itk",
+    "fast_simplification",
 )
 LIMIT_SECONDS = 0.3
 RUNS = 5

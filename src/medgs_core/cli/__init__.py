@@ -14,12 +14,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Never
 
-from medgs_core.cli import _demo, _doctor, _evaluate, _fit, _info, _render
+from medgs_core.cli import _demo, _doctor, _evaluate, _fit, _info, _render, _surface
 from medgs_core.cli._exit_codes import INTERRUPTED, OUR_FAULT, SUCCESS, USERS_MISTAKE
 
 COMMANDS = {
     "fit": (_fit, "fit a model to the slices of a volume"),
     "render": (_render, "render a volume from a model, at slices that were never measured too"),
+    "surface": (_surface, "extract closed surfaces from a model, and measure them"),
     "evaluate": (_evaluate, "hide slices, predict them, and compare with the classical methods"),
     "info": (_info, "say what is in a volume or a model"),
     "demo": (_demo, "fit and render a real MRI, and picture the result"),

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from medgs_core.annotation import Annotation, annotate
     from medgs_core.classical import interpolate_slices
     from medgs_core.classical_labels import interpolate_labels
-    from medgs_core.config import FitConfig, RenderConfig, SurfaceConfig
+    from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.formats.meshes import write_surface
+    from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
     from medgs_core.members import combine_volumes, split_volume
     from medgs_core.mesh import Surface
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
     from medgs_core.slices import SliceStack, stack_slices
-    from medgs_core.surface_metrics import chamfer, surface_distances
     from medgs_core.surface import extract_surface, extract_surfaces
+    from medgs_core.surface_metrics import chamfer, surface_distances
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
@@ -55,6 +56,7 @@ _HOMES = {
     "FittedModel": "model",
     "FoldedGaussians": "model",
     "IntensityWindow": "volume",
+    "LabelConfig": "config",
     "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
@@ -70,6 +72,7 @@ _HOMES = {
     "evaluate_volume": "evaluate",
     "extract_surface": "surface",
     "extract_surfaces": "surface",
+    "fit_labels": "label_fit",
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_labels": "classical_labels",
@@ -105,6 +108,7 @@ __all__ = [
     "FittedModel",
     "FoldedGaussians",
     "IntensityWindow",
+    "LabelConfig",
     "LazyVolume",
     "Progress",
     "RenderConfig",
@@ -121,6 +125,7 @@ __all__ = [
     "evaluate_volume",
     "extract_surface",
     "extract_surfaces",
+    "fit_labels",
     "fit_model",
     "fold_model",
     "interpolate_labels",

@@ -162,7 +162,9 @@ def straight_paths(between: Correspondence, alpha: float) -> Iterator[tuple[Flow
                 yield field * np.float32(-alpha), field * np.float32(1.0 - alpha), abs(weight) / variants
 
 
-def bent_paths(motion: Motion, positions: Positions, k: int, z: float, alpha: float) -> Iterator[tuple[Flow, Flow, float]]:
+def bent_paths(
+    motion: Motion, positions: Positions, k: int, z: float, alpha: float
+) -> Iterator[tuple[Flow, Flow, float]]:
     """Yield the straight paths of the supple flow, moved by how far a cubic through four slices misses the pixel.
 
     Parameters as in `carry_bent`, alpha the fraction of the gap; what is yielded as in `straight_paths`.

@@ -152,6 +152,24 @@ class FitConfig(Settings):
         return EFFORTS[self.preset]
 
 
+class LabelConfig(Settings):
+    """Which slices of a label map were annotated."""
+
+    labeled_slices: tuple[Annotated[int, Field(ge=0)], ...] | Literal["all"] | None = Field(
+        default=None,
+        description="slices that count as annotated, all or comma-separated numbers from 0; default: all, but with an "
+        "image only those that hold labels, if they leave gaps",
+    )
+    unlabeled_value: int | None = Field(
+        default=None, description="label of voxels that nobody labeled: they are filled in, slice by slice"
+    )
+
+    @field_validator("labeled_slices", mode="before")
+    @classmethod
+    def _all_alone(cls, value: Any) -> Any:
+        return "all" if value in (("all",), ["all"]) else value
+
+
 class RenderConfig(Settings):
     """Which slices are rendered from a model, and how; at most one of the sampling options."""
 
@@ -182,6 +200,7 @@ class RenderConfig(Settings):
         default=False,
         description="give the Gaussians' estimate at measured slices too, not the stored values",
     )
+    labels: bool = Field(default=False, description="give the label map instead of the image, in its own type")
     device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
 
     @model_validator(mode="after")
@@ -227,6 +246,7 @@ class SurfaceConfig(Settings):
     faces: int | None = Field(
         default=None, ge=4, le=2_000_000_000, description="most triangles of a surface; default: all that there are"
     )
+    labels: bool = Field(default=False, description="give the label map instead of the image, in its own type")
     device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
 
     @model_validator(mode="after")

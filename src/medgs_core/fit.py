@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from medgs_core.cache import RecentlyUsed
-from medgs_core.config import FitConfig
+from medgs_core.config import FitConfig, LabelConfig
 from medgs_core.correspondence import Flows
 from medgs_core.descent import LAST_RATE, Parameters, Phase, column_rates
 from medgs_core.detail import strength_of
@@ -32,6 +32,7 @@ from medgs_core.hidden import (
     judge_hidden,
 )
 from medgs_core.initialize import seed_slice
+from medgs_core.label_fit import add_head, annotate_for, outline_volume
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.plan import FitPlan, plan_fit
@@ -39,7 +40,7 @@ from medgs_core.progress import FitState, Progress, SilentProgress
 from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
 from medgs_core.uncertainty import learn_error_bound
-from medgs_core.volume import Volume, content_hash
+from medgs_core.volume import Volume, content_hash, resolve_axis
 
 REPORT_SECONDS = 0.3
 PAUSE_SECONDS = 0.05
@@ -77,9 +78,11 @@ class FitResult:
 
 
 def fit_model(
-    volume: Volume,
+    volume: Volume | None,
     config: FitConfig | None = None,
     *,
+    labels: Volume | None = None,
+    label_config: LabelConfig | None = None,
     progress: Progress | None = None,
     resume: FitCheckpoint | None = None,
 ) -> FitResult:
@@ -87,10 +90,14 @@ def fit_model(
 
     Parameters
     ----------
-    volume : Volume
-        At least two slices along the slice axis.
+    volume : Volume, optional
+        At least two slices along the slice axis. Without one the Gaussians are fitted to the outlines of the labels.
     config : FitConfig, optional
         Settings; the defaults if not given.
+    labels : Volume, optional
+        Label ids on the grid of the volume: they become the label head, see `fit_labels`, and change nothing else.
+    label_config : LabelConfig, optional
+        Which slices of the labels were annotated.
     progress : Progress, optional
         Hears of the fit a few times per second, and may pause or cancel it.
     resume : FitCheckpoint, optional
@@ -100,14 +107,23 @@ def fit_model(
     Raises
     ------
     ValueError
-        If the volume has fewer than two slices, the device cannot be had, or the checkpoint belongs to another volume
-        or other settings.
+        If the volume has fewer than two slices, the device cannot be had, the labels break a rule of `annotate`, there
+        is neither a volume nor labels, or the checkpoint belongs to another volume or other settings.
 
     Examples
     --------
     >>> result = fit_model(volume, FitConfig(preset="fast"))  # doctest: +SKIP
     """
-    return _Fit(volume, config or FitConfig(), progress or SilentProgress()).run(resume)
+    config, progress = config or FitConfig(), progress or SilentProgress()
+    if labels is None:
+        if volume is None:
+            raise ValueError("A fit needs a volume or labels, got neither; give one of them.")
+        return _Fit(volume, config, progress).run(resume)
+    axis = resolve_axis(volume or labels, config.axis)
+    annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
+    result = _Fit(volume or outline_volume(annotation), config, progress).run(resume)
+    model = replace(result.model, has_image=volume is not None)
+    return replace(result, model=add_head(model, annotation, progress))
 
 
 class _Fit:

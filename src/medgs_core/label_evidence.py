@@ -4,7 +4,9 @@ Every inner annotated slice is predicted from the others and compared with what 
 predicted borders were off, go out.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -25,6 +27,10 @@ without."""
 PULL = 0.005
 """Weight of the square distance from equal weights, for slices that hold no information. Ten times more averages the
 ways where the image is much better, ten times less takes one of two that are alike."""
+
+LEAST_LOOSENESS, MOST_LOOSENESS = 0.01, LIMIT
+"""Range of what is learned, in usual loosenesses: a border is not known better than to a hundredth of a pixel, and
+beyond `LIMIT` pixels fields say nothing."""
 
 PROPAGATE_BYTES = 300
 """Memory per pixel and class in which a slice is predicted: four slices around and what several paths bring."""
@@ -96,8 +102,9 @@ def solve_weights(samples: list[Samples], ways: int) -> tuple[float, ...]:
     They minimize the cross-entropy of sigmoid(`SHARPNESS` * sum_w weight_w field_w) against what was drawn, which is
     convex; equal weights without samples.
     """
-    from scipy.optimize import minimize
+    from scipy import optimize
 
+    minimize: Any = optimize.minimize  # whose stubs know no constraints beside a gradient
     equal = np.full(ways, 1.0 / ways)
     fields = np.concatenate([one.fields for one in samples]) if samples else np.empty((0, ways))
     if not len(fields):
@@ -116,3 +123,26 @@ def solve_weights(samples: list[Samples], ways: int) -> tuple[float, ...]:
     found = minimize(loss, equal, jac=True, bounds=[(0.0, 1.0)] * ways, constraints=rule, method="SLSQP").x
     found = np.clip(found, 0.0, None)
     return tuple((found / found.sum()).tolist())
+
+
+def solve_looseness(samples: list[Samples], weights: tuple[float, ...], usual: float) -> float:
+    """Return by how many pixels a carried border is off, on average, per unit of distance from the nearest slice.
+
+    The scale s that makes sigmoid(distance to the border / (s d)) the likeliest probability of what was drawn, d the
+    distance along the slice axis; as usual where there are no samples.
+    """
+    from scipy.optimize import minimize_scalar
+
+    known = [one for one in samples if len(one.fields)]
+    if not known:
+        return usual
+    margins = np.concatenate(
+        [np.where(one.inside, 1.0, -1.0) * (one.fields @ np.array(weights)) / one.apart for one in known]
+    )
+    counts = np.concatenate([one.counts for one in known])
+
+    def loss(log_scale: float) -> float:
+        return float(counts @ np.logaddexp(0.0, -margins / math.exp(log_scale)))
+
+    bounds = math.log(LEAST_LOOSENESS * usual), math.log(MOST_LOOSENESS * usual)
+    return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded").x))

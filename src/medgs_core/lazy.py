@@ -12,7 +12,7 @@ from medgs_core.arrays import Voxels
 from medgs_core.cache import RecentlyUsed
 from medgs_core.config import RenderConfig
 from medgs_core.model import FittedModel
-from medgs_core.render import SliceRenderer, settle_options
+from medgs_core.render import choose_renderer, settle_options, shaped_plane
 from medgs_core.sampling import sample_slices
 
 CACHE_BYTES = 256 * 2**20
@@ -25,18 +25,18 @@ class LazyVolume:
     Attributes
     ----------
     shape : (i, j, k) or (i, j, k, channels), as `render_volume` would give
-    dtype : the model's stored dtype
+    dtype : the stored dtype of the image, or of the labels
     coordinates : (slices,) slice coordinate t of each slice along `axis`
     axis : the slice axis
     """
 
     def __init__(self, model: FittedModel, config: RenderConfig) -> None:
-        self._renderer = SliceRenderer(model, config)
+        self._renderer = choose_renderer(model, config)
         self._rendered: RecentlyUsed[Voxels] = RecentlyUsed(CACHE_BYTES)
         self.axis = model.axis
         self.coordinates = sample_slices(model, config).coordinates
-        self.dtype = model.volume.voxels.dtype
-        shape = list(model.volume.voxels.shape)
+        self.dtype = self._renderer.source.voxels.dtype
+        shape = list(self._renderer.source.voxels.shape)
         shape[self.axis] = len(self.coordinates)
         self.shape = tuple(shape)
 
@@ -58,8 +58,7 @@ class LazyVolume:
         """Return slice i along the slice axis, the other axes in order; do not write to it."""
 
         def compute() -> Voxels:
-            plane = self._renderer.stored(float(self.coordinates[i]))
-            plane = np.array(plane if self.ndim == 4 else plane[..., 0])
+            plane = np.array(shaped_plane(self._renderer, float(self.coordinates[i])))
             plane.setflags(write=False)
             return plane
 

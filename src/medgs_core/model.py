@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from medgs_core.annotation import Annotation
 from medgs_core.cache import RecentlyUsed
 from medgs_core.config import FlowKind
 from medgs_core.tensors import Rows
@@ -24,6 +25,9 @@ MEMORY_BYTES = 384 * 2**20
 
 MAX_OPACITY = 0.3
 """Cap of the peak opacity: several Gaussians must share every pixel, so none can hide the others."""
+
+LABEL_LEVELS = 127
+"""Steps from 0 to 1 in which label values are kept: 0.02 pixels, so that they need a byte each in a file."""
 
 PLAIN_COLUMNS = 8
 """Columns of one Gaussian besides drift and intensity: two coordinates, center, spread, two scales, angle, opacity."""
@@ -146,6 +150,32 @@ class ErrorBound:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelHead:
+    """The second head of a model: what the Gaussians know of labels, and the annotated slices themselves.
+
+    Attributes
+    ----------
+    values : (N, classes) float32 in [-1, 1]
+        What each Gaussian knows of each class, in multiples of 1 / `LABEL_LEVELS`: the signed distance to its border in
+        units of `propagation.LIMIT` pixels, clipped.
+    annotation : Annotation
+        The labels; nothing in it is unknown. Their voxels are read only where the model has its source.
+    weights : tuple of float
+        How much each of `propagation.WAYS` of carrying counts between annotated slices.
+    looseness : float
+        Pixels by which a carried border is off, on average, per unit of distance from the nearest annotated slice.
+    memory : RecentlyUsed
+        Outlines and what was carried lately; holds nothing that cannot be computed again.
+    """
+
+    values: Float[Tensor, "N classes"]
+    annotation: Annotation
+    weights: tuple[float, ...]
+    looseness: float
+    memory: RecentlyUsed[Any] = field(default_factory=lambda: RecentlyUsed(MEMORY_BYTES), repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class FittedModel:
     """Gaussians with the volume they explain: all that rendering needs.
 
@@ -169,6 +199,10 @@ class FittedModel:
         Slices that count as not measured: nothing of the model has seen them, and rendering predicts them.
     error_bound : ErrorBound, optional
         Learned from the volume; None if it has too few slices for that.
+    labels : LabelHead, optional
+        What was annotated, where labels were given.
+    has_image : bool
+        False where the model was fitted to labels alone: then the volume shows their outlines.
     has_source : bool
         Whether the measured voxels are there; without them slices come from the Gaussians alone.
     scores : mapping
@@ -188,6 +222,8 @@ class FittedModel:
     flow: FlowKind
     skipped: tuple[int, ...] = ()
     error_bound: ErrorBound | None = None
+    labels: LabelHead | None = None
+    has_image: bool = True
     has_source: bool = True
     scores: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationError
 
-from medgs_core.arrays import Voxels
 from medgs_core.blending import AGREEMENT_CENTERS, INGREDIENTS
 from medgs_core.formats.atomic import check_writable
 from medgs_core.formats.container import (
@@ -36,7 +35,6 @@ from medgs_core.formats.model_header import (
     ErrorBoundFacts,
     GaussianFacts,
     ModelHeader,
-    VoxelFacts,
     WindowFacts,
     check_model_name,
     check_voxel_type,
@@ -45,8 +43,24 @@ from medgs_core.formats.model_header import (
     volume_from,
     voxel_facts,
 )
-from medgs_core.formats.packing import pack_voxels, unpack_voxels
-from medgs_core.model import DetailStrength, ErrorBound, FitCheckpoint, FittedModel, FoldedGaussians
+from medgs_core.formats.packing import pack_voxels
+from medgs_core.label_file import (
+    LABEL_VALUES,
+    LABEL_VOXELS,
+    label_facts,
+    pack_labels,
+    read_annotation,
+    read_values,
+    read_voxels,
+)
+from medgs_core.model import (
+    DetailStrength,
+    ErrorBound,
+    FitCheckpoint,
+    FittedModel,
+    FoldedGaussians,
+    LabelHead,
+)
 from medgs_core.volume import IntensityWindow, content_hash, slice_positions
 
 __all__ = [
@@ -70,13 +84,14 @@ CHECKPOINT = FileKind(
 NO_HASH = "0" * 64
 """Stands where the hash will be, while the rest of the header is hashed."""
 
-UNHASHED: dict[str, bool | set[str]] = {
+UNHASHED: dict[str, Any] = {
     "format": True,
     "version": True,
     "scores": True,
     "provenance": True,
     "sha256": True,
     "voxels": {"order"},
+    "labels": {"voxels": {"order"}},
 }
 """Facts that no rendered voxel depends on."""
 
@@ -112,7 +127,7 @@ def save_model(model: FittedModel, path: str | os.PathLike[str], *, source: bool
     kept = model if source else replace(model, has_source=False)
     header, tensors = _describe(kept)
     stream = pack_voxels(kept.volume.voxels, header.voxels.order) if kept.has_source else None
-    write_container(path, header, tensors, stream)
+    write_container(path, header, {**tensors, **pack_labels(kept, header, tensors)}, stream)
 
 
 def load_model(path: str | os.PathLike[str]) -> FittedModel:
@@ -137,13 +152,19 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
     with open_container(path, MODEL) as container:
         header = parse_header(container.header, ModelHeader)
         tensors = _read_tensors(container, header)
+        annotation = read_annotation(container, header)
         _check_consistent(header, tensors)
-        volume = volume_from(header.geometry, _read_voxels(container, header.voxels))
+        volume = volume_from(
+            header.geometry, read_voxels(header.voxels, container.stream() if header.has_source else None)
+        )
         slice_positions(volume, header.axis)  # refuses positions of another axis
         if _digest(_rendering_facts(header), tensors) != header.sha256:
             raise ValueError("the parameters are not those that were saved")
+    parameters = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    values = parameters.pop(LABEL_VALUES, None)
+    facts = header.labels
     return FittedModel(
-        gaussians=FoldedGaussians(**{name: torch.from_numpy(array) for name, array in tensors.items()}),
+        gaussians=FoldedGaussians(**parameters),
         compositing=header.compositing,
         volume=volume,
         axis=header.axis,
@@ -152,6 +173,10 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         error_bound=ErrorBound(**header.error_bound.model_dump()) if header.error_bound else None,
         flow=header.flow,
         skipped=header.skipped,
+        labels=None
+        if facts is None or annotation is None or values is None
+        else LabelHead(values, annotation, facts.weights, facts.looseness),
+        has_image=header.has_image,
         has_source=header.has_source,
         scores=header.scores,
         provenance=header.provenance,
@@ -219,6 +244,8 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
     """Return header and tensors of a model, checked as they will be when they are loaded."""
     check_voxel_type(model.volume.voxels)
     tensors = {name: _array(tensor) for name, tensor in model.gaussians.named()}
+    if model.labels:
+        tensors[LABEL_VALUES] = _array(model.labels.values)
     content_sha256 = content_hash(model.volume) if model.has_source else None
     window = model.window
     try:
@@ -234,6 +261,8 @@ def _describe(model: FittedModel) -> tuple[ModelHeader, dict[str, Parameters]]:
             error_bound=ErrorBoundFacts(**asdict(model.error_bound)) if model.error_bound else None,
             flow=model.flow,
             skipped=tuple(model.skipped),
+            labels=label_facts(model.labels, model.has_source) if model.labels else None,
+            has_image=model.has_image,
             gaussians=GaussianFacts(
                 count=len(model.gaussians),
                 degree=model.gaussians.drift.shape[1],
@@ -307,16 +336,24 @@ def _shapes(header: ModelHeader) -> dict[str, tuple[int, ...]]:
         "log_scale": (2,),
         "intensity": (header.gaussians.channels,),
     }
-    return {parameter.name: (count, *inner.get(parameter.name, ())) for parameter in fields(FoldedGaussians)}
+    shapes = {parameter.name: (count, *inner.get(parameter.name, ())) for parameter in fields(FoldedGaussians)}
+    if header.labels:
+        shapes[LABEL_VALUES] = (count, len(header.labels.ids))
+    return shapes
 
 
 def _read_tensors(container: Container, header: ModelHeader) -> dict[str, Parameters]:
     names = list(_shapes(header))
     expected = {*names, STREAM} if header.has_source else set(names)
+    if header.labels:
+        expected |= {LABEL_VALUES, LABEL_VOXELS} if header.has_source else {LABEL_VALUES}
     if container.names() != expected:
         different = ", ".join(sorted(container.names() ^ expected))
         raise ValueError(f"the tensors are not those of its header: {different}")
-    return {name: container.floats(name) for name in names}
+    tensors = {name: container.floats(name) for name in names if name != LABEL_VALUES}
+    if header.labels:
+        tensors[LABEL_VALUES] = read_values(container, header.gaussians.count, len(header.labels.ids))
+    return tensors
 
 
 def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) -> None:
@@ -345,11 +382,3 @@ def _check_consistent(header: ModelHeader, tensors: Mapping[str, Parameters]) ->
         {expected[2]},
     ):
         raise ValueError(f"the weights of the blend are no table of shape {expected}")
-
-
-def _read_voxels(container: Container, facts: VoxelFacts) -> Voxels:
-    dtype = np.dtype(facts.dtype)
-    if facts.content_sha256 is None:
-        return np.broadcast_to(np.zeros((), dtype), facts.shape)
-    parts, length = container.stream()
-    return unpack_voxels(parts, length, facts.shape, dtype, facts.order)

@@ -100,8 +100,9 @@ class Outlines:
         self.annotation = annotation
         self.positions = annotation.positions[list(annotation.annotated)]
         self._memory = memory
-        found = (find_objects(self.classes(row).clip(min=0), len(annotation.ids)) for row in range(len(self)))
-        self._boxes: list[list[Box | None]] = [[box and (box[0], box[1]) for box in boxes] for boxes in found]
+        self._boxes: list[Any] = [
+            find_objects(self.classes(row).clip(min=0), len(annotation.ids)) for row in range(len(self))
+        ]
         self.present: Present = np.array([[box is not None for box in boxes] for boxes in self._boxes])
         self.flows = Flows(self._guides(), "both", flow_memory, (1.0,))
 
@@ -128,7 +129,8 @@ class Outlines:
 
     def box(self, row: int, number: int) -> Box | None:
         """Return the smallest rectangle that holds a class on an annotated slice; None where it is absent."""
-        return self._boxes[row][number]
+        found: Box | None = self._boxes[row][number]
+        return found
 
     def _guides(self) -> SliceStack:
         """Return the image that the flow sees: gray by the distance to the nearest border of any class."""

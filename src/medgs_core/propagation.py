@@ -125,7 +125,7 @@ class Propagation:
         everywhere = np.s_[:, :]
         for path in paths:
             for place, number in enumerate(classes):
-                fields[place] += _sampled(self.outlines.distances(row, number), everywhere, path)
+                fields[place] += _sampled(self.outlines.distances(row, int(number)), everywhere, path)
         return classes, np.clip(fields / np.float32(len(paths)), -LIMIT, LIMIT)
 
     def _seat(self, row: int) -> int:
@@ -150,7 +150,9 @@ class Propagation:
                 for endings, gone, to in left:
                     for ending in endings:
                         if ending.place == index:
-                            remains = _sampled(ending.ridge, box, to) - np.float32(gone) * _sampled(ending.depth, box, to)
+                            remains = _sampled(ending.ridge, box, to) - np.float32(gone) * _sampled(
+                                ending.depth, box, to
+                            )
                             np.maximum(field, remains, out=field)
                 plane[box] += np.float32(share) * (np.clip(field, -LIMIT, LIMIT) + np.float32(LIMIT))
         return total
@@ -180,16 +182,17 @@ class Propagation:
         present = [bool(self.outlines.present[row, number]) for row in place.rows]
         k = place.gap
         if not (present[k] and present[k + 1]):
-            return self._absent(1)[0][box]
-        first, second = (
-            _sampled(self.outlines.distances(place.rows[j], number), box, path[j]) for j in (k, k + 1)
-        )
+            absent: Plane = self._absent(1)[0][box]
+            return absent
+        first, second = (_sampled(self.outlines.distances(place.rows[j], number), box, path[j]) for j in (k, k + 1))
         pixels = np.flatnonzero((np.maximum(first, second) > -LIMIT) & (np.minimum(first, second) < LIMIT))
         known: dict[int, Any] = {k: first.ravel()[pixels], k + 1: second.ravel()[pixels]}
         for outer, inner in ((k - 1, k), (k + 2, k + 1)):
             if 0 <= outer < len(present):
                 if present[outer]:
-                    known[outer] = _sampled_at(self.outlines.distances(place.rows[outer], number), box, path[outer], pixels)
+                    known[outer] = _sampled_at(
+                        self.outlines.distances(place.rows[outer], number), box, path[outer], pixels
+                    )
                 else:  # the structure is no longer there: its border falls by its depth, which is `REACH` at most
                     known[outer] = known[inner] - np.float32(REACH)
         around = np.stack([known[j] for j in sorted(known)])[:, :, np.newaxis, np.newaxis]
@@ -213,8 +216,8 @@ class Propagation:
         else:
             assert self.chains is not None
             to_rows = [self.chains.displacements(place.z, self._seat(row)) for row in place.rows]
-            for path in zip(*to_rows, strict=True):
-                yield path, 1.0 / self.chains.variants
+            for path in map(list, zip(*to_rows, strict=True)):
+                yield tuple(path), 1.0 / self.chains.variants
 
     def _motion(self, place: Place) -> Motion:
         flows, rows, gap = self.outlines.flows, place.rows, place.gap
@@ -235,7 +238,9 @@ def _sampled(plane: Plane, box: Box, path: Flow | None) -> Plane:
         return plane[box]
     import cv2
 
-    rows, columns = (np.arange(*side.indices(length), dtype=np.float32) for side, length in zip(box, plane.shape, strict=True))
+    rows, columns = (
+        np.arange(*side.indices(length), dtype=np.float32) for side, length in zip(box, plane.shape, strict=True)
+    )
     map_x, map_y = path[box][..., 0] + columns, path[box][..., 1] + rows[:, np.newaxis]
     sampled: Plane = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return sampled
@@ -243,13 +248,15 @@ def _sampled(plane: Plane, box: Box, path: Flow | None) -> Plane:
 
 def _sampled_at(plane: Plane, box: Box, path: Flow | None, pixels: Int64[np.ndarray, " pixels"]) -> Values:
     """Return what `_sampled` gives at some pixels of the part, counted row by row."""
+    values: Values
     if path is None:
-        return plane[box].ravel()[pixels]
+        values = plane[box].ravel()[pixels]
+        return values
     from scipy.ndimage import map_coordinates
 
     part = path[box]
     rows, columns = np.unravel_index(pixels, part.shape[:2])
     moved = part[rows, columns]
     places = [box[0].start + rows + moved[:, 1], box[1].start + columns + moved[:, 0]]
-    values: Values = map_coordinates(plane, places, order=1, mode="nearest", output=np.float32)
+    values = map_coordinates(plane, places, order=1, mode="nearest", output=np.float32)
     return values

@@ -5,6 +5,7 @@ Measured slices are copied, never computed; between them the Gaussians speak, wi
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from medgs_core.config import RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.detail import add_detail, carry_all
 from medgs_core.fold import fold_model
+from medgs_core.labels import LabelRenderer
 from medgs_core.members import channel_slopes
 from medgs_core.model import DetailStrength, ErrorBound, FittedModel
 from medgs_core.rasterize import choose_device, render_splats
@@ -42,15 +44,25 @@ class SliceRenderer:
 
     Attributes
     ----------
+    source : Volume
+        Type and place of what is rendered.
     whole : SliceStack
         All slices: slice coordinates t count these.
     stack : SliceStack
         The measured ones, all but those skipped.
+
+    Raises
+    ------
+    ValueError
+        If the model was fitted to labels alone.
     """
 
     def __init__(self, model: FittedModel, config: RenderConfig) -> None:
+        if not model.has_image:
+            raise ValueError("Images need a model that was fitted to one, got one of labels alone; ask for its labels.")
         self.model = model
         self.config = config
+        self.source = model.volume
         self.whole: SliceStack = stack_slices(model.volume, model.axis, model.window)
         self.stack: SliceStack = stack_slices(model.volume, model.axis, model.window, model.skipped)
         self._flows = Flows(self.stack, model.flow, model.memory)
@@ -126,18 +138,24 @@ class SliceRenderer:
         limit: Image = scale * bound_error(self._flows, weights, bound, self.image(t), self._seat(t))
         return limit
 
-    def check_coordinate(self, t: float) -> None:
-        """Refuse a coordinate outside the stack.
 
-        Raises
-        ------
-        ValueError
-            If t is not between the first and the last slice.
-        """
-        last = len(self.whole) - 1
-        if not -ON_SLICE <= t <= last + ON_SLICE:
-            msg = f"t must lie between the first and the last slice (0 to {last}), got {t:g}; choose t in that range"
-            raise ValueError(msg)
+def choose_renderer(model: FittedModel, config: RenderConfig) -> SliceRenderer | LabelRenderer:
+    """Return what renders the image of a model, or its labels where the options ask for them."""
+    return LabelRenderer(model, config) if config.labels else SliceRenderer(model, config)
+
+
+def check_coordinate(model: FittedModel, t: float) -> None:
+    """Refuse a coordinate outside the stack.
+
+    Raises
+    ------
+    ValueError
+        If t is not between the first and the last slice.
+    """
+    last = model.volume.shape3d[model.axis] - 1
+    if not -ON_SLICE <= t <= last + ON_SLICE:
+        msg = f"t must lie between the first and the last slice (0 to {last}), got {t:g}; choose t in that range"
+        raise ValueError(msg)
 
 
 def check_bounds(model: FittedModel) -> ErrorBound:
@@ -159,6 +177,13 @@ def check_bounds(model: FittedModel) -> ErrorBound:
 def settle_options(config: RenderConfig | None, options: dict[str, Any]) -> RenderConfig:
     """Return the config with single settings over it, checked."""
     return RenderConfig(**{**(config.model_dump() if config else {}), **options})
+
+
+def shaped_plane(renderer: SliceRenderer | LabelRenderer, t: float) -> Voxels:
+    """Return a slice as its volume has it: (height, width), or (height, width, channels) where that has channels."""
+    plane = renderer.stored(t)
+    shaped: Voxels = plane.reshape(plane.shape[:2]) if renderer.source.voxels.ndim == 3 else plane
+    return shaped
 
 
 def render_slice(model: FittedModel, t: float, config: RenderConfig | None = None, **options: Any) -> Voxels:
@@ -185,10 +210,10 @@ def render_slice(model: FittedModel, t: float, config: RenderConfig | None = Non
     ValueError
         If t lies outside the stack or an option breaks its rule.
     """
-    renderer = SliceRenderer(model, settle_options(config, options))
-    renderer.check_coordinate(t)
-    plane = renderer.stored(t)
-    return np.array(plane if model.volume.voxels.ndim == 4 else plane[..., 0])
+    config = settle_options(config, options)
+    renderer = choose_renderer(model, config)
+    check_coordinate(model, t)
+    return np.array(shaped_plane(renderer, t))
 
 
 def render_volume(
@@ -226,9 +251,8 @@ def render_volume(
     >>> dense = render_volume(model, factor=4)  # doctest: +SKIP
     """
     config = settle_options(config, options)
-    sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
-
-    return _assemble(model, sampling, renderer.stored, model.volume.voxels.dtype, report)
+    sampling, renderer = sample_slices(model, config), choose_renderer(model, config)
+    return _assemble(renderer.source, model.axis, sampling, partial(shaped_plane, renderer), report)
 
 
 def render_uncertainty(
@@ -239,6 +263,8 @@ def render_uncertainty(
     **options: Any,
 ) -> Volume:
     """Return, for every voxel that `render_volume` gives, the bound that nine in ten errors stay within.
+
+    Of labels (`labels=True`), the probability that each is right instead, see `labels.LabelRenderer.confidence`.
 
     Learned from how well the volume predicts its own slices, so it is as honest as they are typical. Zero at measured
     slices, largest half-way between. Learned across gaps twice as wide, it leans to the safe side: see docs/method.md.
@@ -259,23 +285,26 @@ def render_uncertainty(
         If the model has fewer than 3 slices or no measured voxels, or an option breaks its rule.
     """
     config = settle_options(config, options)
-    sampling, renderer = sample_slices(model, config), SliceRenderer(model, config)
-    bounds = _assemble(model, sampling, renderer.bound, np.dtype(np.float32), report)
+    sampling, renderer = sample_slices(model, config), choose_renderer(model, config)
+    place = renderer.source
+    source = replace(place, voxels=np.broadcast_to(np.zeros((), np.float32), place.voxels.shape))
+    tell = renderer.confidence if isinstance(renderer, LabelRenderer) else renderer.bound
+    bounds = _assemble(source, model.axis, sampling, tell, report)
     measured = tuple(replace(member, dtype="float32", slope=1.0, intercept=0.0) for member in bounds.members)
     return replace(bounds, slope=1.0, intercept=0.0, members=measured)
 
 
 def _assemble(
-    model: FittedModel,
+    source: Volume,
+    axis: int,
     sampling: Sampling,
     render: Callable[[float], Voxels],
-    dtype: np.dtype[Any],
     report: Callable[[int, int], None] | None,
 ) -> Volume:
-    """Return what `render` gives at every sampled coordinate, as a volume in the world of the model's."""
+    """Return what `render` gives at every sampled coordinate, as a volume like the source."""
     count = len(sampling.coordinates)
-    shape = [size for axis, size in enumerate(model.volume.voxels.shape) if axis != model.axis]
-    planes = np.empty((count, *shape), dtype)
+    shape = [size for place, size in enumerate(source.voxels.shape) if place != axis]
+    planes = np.empty((count, *shape), source.voxels.dtype)
 
     def place(i: int) -> None:
         planes[i] = render(float(sampling.coordinates[i])).reshape(shape)
@@ -284,6 +313,6 @@ def _assemble(
     for i, _ in enumerate(follow_threads(place, range(count), working)):
         if report:
             report(i + 1, count)
-    voxels = np.moveaxis(planes, 0, model.axis)
+    voxels = np.moveaxis(planes, 0, axis)
     start, step, positions = sampling.start, sampling.step, sampling.positions
-    return resample_axis(model.volume, model.axis, voxels, start=start, step=step, positions=positions)
+    return resample_axis(source, axis, voxels, start=start, step=step, positions=positions)

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from medgs_core.arrays import Image
-from medgs_core.config import RenderConfig, SurfaceConfig
+from medgs_core.config import Device, RenderConfig, SurfaceConfig
 from medgs_core.isosurface import partition_fields, trace_border
+from medgs_core.labels import LabelRenderer
 from medgs_core.lattice import build_lattice
 from medgs_core.members import members_of
 from medgs_core.mesh import Surface, simplify_surface, smooth_surface
@@ -78,7 +79,7 @@ def extract_surface(
     """
     config = _settle(config, options)
     if config.label is not None:
-        head = label_fields(model)
+        head = label_fields(model, config.device)
         check_label(head, config.label)
         (surface,) = trace_labels(head, model.volume, model.axis, config, report=report)
         return surface
@@ -111,20 +112,18 @@ def extract_surfaces(
         if value is not None:
             msg = f"the surfaces of all labels need no {name}, got {value:g}; leave it out"
             raise ValueError(msg)
-    return trace_labels(label_fields(model), model.volume, model.axis, config, report=report)
+    return trace_labels(label_fields(model, config.device), model.volume, model.axis, config, report=report)
 
 
-def label_fields(model: FittedModel) -> LabelFields:
-    """Return the label head of a model.
+def label_fields(model: FittedModel, device: Device = "auto") -> LabelFields:
+    """Return what renders the label fields of a model.
 
     Raises
     ------
     ValueError
-        If it has none.
+        If it has no labels.
     """
-    slices = model.volume.shape3d[model.axis]
-    msg = f"a surface of a label needs a model with labels, got one of {slices} slices without; give a level instead"
-    raise ValueError(msg)
+    return LabelRenderer(model, RenderConfig(device=device))
 
 
 def check_label(head: LabelFields, label: int) -> None:

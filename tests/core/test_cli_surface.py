@@ -31,7 +31,7 @@ def labels(model, monkeypatch):
     fitted = load_model(model)
     fields = {1: ball((12.0, 9.0, 8.0), 5.0), 3: lambda z, y, x: x - 14.0, 7: left_of(-9.0)}
     head = Solids(fitted.volume, fields, fitted.axis)
-    monkeypatch.setattr("medgs_core.surface.label_fields", lambda model: head)
+    monkeypatch.setattr("medgs_core.surface.label_fields", lambda model, *_: head)
     return head
 
 

@@ -318,7 +318,7 @@ class TestRefusals:
 
     def test_label_that_does_not_exist_is_refused_with_those_that_do(self, monkeypatch):
         head = Solids(scan(5, 6, 7), {1: left_of(2.0), 4: left_of(3.0)})
-        monkeypatch.setattr("medgs_core.surface.label_fields", lambda model: head)
+        monkeypatch.setattr("medgs_core.surface.label_fields", lambda model, *_: head)
         with pytest.raises(ValueError, match=r"^label should be one of 1, 4, got 3; choose one of these$"):
             extract_surface(fitted(), label=3)
         assert head.calls == []

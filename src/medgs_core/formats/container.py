@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from medgs_core.formats.atomic import replaced_file
 
 Parameters = Float32[np.ndarray, "..."]
+Bytes = UInt8[np.ndarray, " bytes"]
 Schema = TypeVar("Schema", bound=BaseModel)
 
 HEADER_KEY = "medgs"
@@ -105,6 +106,20 @@ class Container:
         self._check_dtype(name, FLOAT32)
         return np.array(self.file.get_tensor(name), np.float32)
 
+    def row(self, name: str) -> Bytes:
+        """Return one tensor that is a row of bytes.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        self._check_dtype(name, BYTE)
+        found = np.array(self.file.get_tensor(name), np.uint8)
+        if found.ndim != 1:
+            raise ValueError(f"{name} has shape {found.shape} instead of one axis")
+        return found
+
     def stream(self) -> tuple[Iterator[bytes], int]:
         """Return the stream in parts, and its length.
 
@@ -131,7 +146,7 @@ class Container:
 def write_container(
     path: str | os.PathLike[str],
     header: BaseModel,
-    tensors: Mapping[str, Parameters],
+    tensors: Mapping[str, Parameters | Bytes],
     stream: Iterable[bytes] | None = None,
 ) -> None:
     """Write a container; an older file at `path` is replaced only by a complete one.
@@ -143,7 +158,7 @@ def write_container(
     header : BaseModel
         With `format` and `version`, and JSON types only.
     tensors : mapping
-        Arrays of any shape by name.
+        Arrays of any shape by name, or rows of bytes.
     stream : iterable of bytes, optional
         Written as it comes, so it is never in memory as a whole.
 
@@ -161,7 +176,7 @@ def write_container(
     with replaced_file(path) as file:
         file.seek(LENGTH.size + room)
         for array in tensors.values():
-            file.write(array.astype("<f4", copy=False).tobytes())
+            file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
         length = sum(file.write(part) for part in stream or ())
         file.seek(0)
         file.write(LENGTH.pack(room))
@@ -250,12 +265,13 @@ def _foreign(source: Path, kind: FileKind, what: str) -> ValueError:
     return ValueError(f"The file must be a {kind.noun}, got '{source}', which is {what}; {kind.origin}.")
 
 
-def _index(metadata: Mapping[str, str], tensors: Mapping[str, Parameters], length: int | None) -> bytes:
+def _index(metadata: Mapping[str, str], tensors: Mapping[str, Parameters | Bytes], length: int | None) -> bytes:
     """Return safetensors' index of the arrays in their order, and of a stream after them."""
     index: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name, array in tensors.items():
-        index[name] = {"dtype": FLOAT32, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
+        kind = FLOAT32 if array.dtype == np.float32 else BYTE
+        index[name] = {"dtype": kind, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
         end += array.nbytes
     if length is not None:
         index[STREAM] = {"dtype": BYTE, "shape": (length,), "data_offsets": (end, end + length)}

@@ -135,6 +135,24 @@ class ErrorBoundFacts(Part):
         return self
 
 
+class LabelFacts(Part):
+    """The fields of `LabelHead` besides its values, and those of its annotation."""
+
+    ids: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    annotated: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    weights: Annotated[tuple[Share, ...], Field(min_length=1)]
+    looseness: Annotated[float, Field(gt=0.0)]
+    geometry: GeometryFacts
+    voxels: VoxelFacts
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "LabelFacts":
+        for name, numbers in (("ids", self.ids), ("annotated", self.annotated)):
+            if list(numbers) != sorted(set(numbers)):
+                raise ValueError(f"the {name} must increase")
+        return self
+
+
 class GaussianFacts(Part):
     """Sizes of the parameter tensors."""
 
@@ -157,6 +175,8 @@ class ModelHeader(Part):
     error_bound: ErrorBoundFacts | None
     flow: FlowKind
     skipped: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    labels: LabelFacts | None = None
+    has_image: bool = True
     gaussians: GaussianFacts
     scores: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
     provenance: dict[str, Any]
@@ -175,7 +195,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         JSON types: format, version, compositing, axis, geometry, voxels (shape, dtype, order,
-        content_sha256), window, detail, error_bound, flow, skipped, gaussians (count, degree, channels),
+        content_sha256), window, detail, error_bound, flow, skipped, labels (ids,
+        annotated, weights, looseness, geometry, voxels) or None, has_image, gaussians (count, degree, channels),
         scores, provenance, sha256 (the `model_hash`), has_source.
 
     Raises

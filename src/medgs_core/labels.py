@@ -1,0 +1,170 @@
+"""*labels*: the label head of a model, rendered: a field per class, label ids, and how sure they are.
+
+A fitted model with labels comes in; what any slice shows of its classes goes out, annotated slices as they were drawn.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from medgs_core.arrays import Fields, LabelPlane, Plane
+from medgs_core.chaining import Chains
+from medgs_core.config import RenderConfig
+from medgs_core.correspondence import Flows
+from medgs_core.fold import fold_visible, visible_rows
+from medgs_core.model import FittedModel, FoldedGaussians, LabelHead
+from medgs_core.outlines import Outlines
+from medgs_core.propagation import LIMIT, Propagation
+from medgs_core.rasterize import choose_device, render_splats
+from medgs_core.sampling import ON_SLICE
+from medgs_core.slices import SliceStack, stack_slices
+from medgs_core.tensors import Splats2D, single_threaded_torch
+
+FEATURES_AT_ONCE = 32
+"""Label values rendered in one pass over the splats."""
+
+LEAST_DISTANCE = 1e-6
+"""Of a slice from the nearest annotated one, in parts of a slice step, so that nothing is divided by zero."""
+
+
+def check_labels(model: FittedModel) -> LabelHead:
+    """Return the label head of a model.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if model.labels is None:
+        raise ValueError("Labels need a model that was fitted with a label map, got one without; fit it with --labels.")
+    return model.labels
+
+
+def build_propagation(model: FittedModel, head: LabelHead) -> Propagation:
+    """Return what carries the annotated slices of a model, along its image where it has one."""
+    # the outlines are the image of a model without one, so their flows are those of the fit
+    outlines = Outlines(head.annotation, head.memory, head.memory if model.has_image else model.memory)
+    if not model.has_image:
+        return Propagation(outlines)
+    stack = stack_slices(model.volume, model.axis, model.window, model.skipped)
+    return Propagation(outlines, Chains(Flows(stack, model.flow, model.memory), head.memory))
+
+
+class LabelRenderer:
+    """Renders the labels of one model; safe to use from several threads.
+
+    Where the model has its source, fields are those of the annotated slices, carried (see `propagation`). Without it,
+    they are what the Gaussians keep of them.
+
+    Parameters
+    ----------
+    model : FittedModel
+        With labels.
+    config : RenderConfig
+        Only the device is looked at.
+
+    Attributes
+    ----------
+    source : the labels as a volume: type and place of what is rendered
+    ids : label id of each class
+
+    Raises
+    ------
+    ValueError
+        If the model has no labels.
+    """
+
+    def __init__(self, model: FittedModel, config: RenderConfig) -> None:
+        self.model = model
+        self.head = check_labels(model)
+        self.source = self.head.annotation.volume
+        self.ids = self.head.annotation.ids
+        self._device = choose_device(config.device)
+
+    @cached_property
+    def _whole(self) -> SliceStack:
+        return stack_slices(self.model.volume, self.model.axis, self.model.window)
+
+    @cached_property
+    def _propagation(self) -> Propagation:
+        return build_propagation(self.model, self.head)
+
+    @cached_property
+    def _stack(self) -> SliceStack:
+        return stack_slices(self.model.volume, self.model.axis, self.model.window, self.model.skipped)
+
+    @cached_property
+    def _gaussians(self) -> tuple[FoldedGaussians, torch.Tensor]:
+        return self.model.gaussians.to(self._device), self.head.values.to(self._device)
+
+    def fields(self, t: float) -> Fields:
+        """Return the field of every class at slice coordinate t: (height, width, classes), in [-1, 1].
+
+        The signed distance to the border in units of `propagation.LIMIT` pixels, clipped: positive inside. The label is
+        that of the largest field, background where none is positive.
+        """
+        z = self._whole.z_at(t)
+        if not self.model.has_source:
+            return self.estimate(t)
+        classes, carried = self._propagation.fields(z, self.head.weights)
+        planes = np.full((len(self.ids), *carried.shape[1:]), -1, np.float32)
+        planes[classes] = carried / np.float32(LIMIT)
+        return np.moveaxis(planes, 0, -1)
+
+    def estimate(self, t: float) -> Fields:
+        """Return the fields that the Gaussians alone show at t, as `fields` does."""
+        gaussians, values = self._gaussians
+        seat = self._stack.t_at(self._whole.z_at(t))
+        height, width = self._stack.height, self._stack.width
+        with torch.no_grad(), single_threaded_torch():
+            rows = visible_rows(gaussians, seat)
+            seen = fold_visible(gaussians.rows(rows), seat)
+            shown = []
+            for part in torch.split(values.index_select(0, rows), FEATURES_AT_ONCE, dim=1):
+                splats = Splats2D(seen.means, seen.conics, seen.opacities, part.contiguous())
+                shown.append(render_splats(splats, height, width, self.model.compositing))
+            fields: Fields = np.ascontiguousarray(torch.cat(shown, dim=2).cpu().numpy())
+        return fields
+
+    def stored(self, t: float) -> LabelPlane:
+        """Return the label ids at t: (height, width) in the type of the map; annotated slices as they were drawn."""
+        annotation = self.head.annotation
+        if self.is_annotated(t):
+            return annotation.plane(round(t))
+        largest, best = _largest(self.fields(t))
+        ids = np.array(annotation.ids, self.source.voxels.dtype)
+        labels: LabelPlane = np.where(best > 0, ids[largest], np.zeros((), ids.dtype))
+        return labels
+
+    def is_annotated(self, t: float) -> bool:
+        """Return whether the slice at t is shown as it was drawn."""
+        return self.model.has_source and abs(t - round(t)) < ON_SLICE and round(t) in self.head.annotation.annotated
+
+    def confidence(self, t: float) -> Plane:
+        """Return the probability that each label at t is right: (height, width) in [0.5, 1]; 1 where it was drawn.
+
+        With m the distance to the nearest border in pixels and d that of the slice to the nearest annotated one,
+        sigmoid(m / (looseness d)), as the annotated slices predict one another.
+        """
+        height, width = self._stack.height, self._stack.width
+        if self.is_annotated(t):
+            return np.ones((height, width), np.float32)
+        fields = self.fields(t)
+        _, best = _largest(fields)
+        ranked = np.sort(fields, axis=2) if fields.shape[2] > 1 else fields
+        second = ranked[..., -2] if fields.shape[2] > 1 else np.full_like(best, -1)
+        # from background the border is where the best field is 0, from a label where it meets the next best, or 0
+        margin = np.where(best > 0, np.minimum(best, (best - np.maximum(second, -1)) / 2), -best) * LIMIT
+        z = self._whole.z_at(t)
+        annotated = self._whole.positions[list(self.head.annotation.annotated)]
+        apart = max(float(np.abs(annotated - z).min()), LEAST_DISTANCE)
+        confidence: Plane = 1 / (1 + np.exp(-margin / np.float32(self.head.looseness * apart)))
+        return confidence
+
+
+def _largest(fields: Fields) -> tuple[Int64[np.ndarray, "height width"], Plane]:
+    """Return which field is the largest at every pixel, and its value."""
+    largest = fields.argmax(axis=2)
+    return largest, np.take_along_axis(fields, largest[..., np.newaxis], axis=2)[..., 0]

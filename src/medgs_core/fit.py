@@ -122,8 +122,9 @@ def fit_model(
     axis = resolve_axis(volume or labels, config.axis)
     annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
     result = _Fit(volume or outline_volume(annotation), config, progress).run(resume)
-    model = replace(result.model, has_image=volume is not None)
-    return replace(result, model=add_head(model, annotation, progress))
+    if volume is None:  # what was predicted there is a picture of outlines, which nobody asked for
+        result = replace(result, model=replace(result.model, has_image=False, scores={}), scores={})
+    return replace(result, model=add_head(result.model, annotation, progress))
 
 
 class _Fit:

@@ -24,6 +24,19 @@ REACH = 40.0
 border falls by at least as much from one annotated slice to the next. 30 to 60 were equally good; without a limit the
 slice beside a blunt end came out a third too large, at 10 small structures lost their rounding."""
 
+STAIR_SIGMA = 1.0
+"""Pixels over which distances are blurred to take away the stairs of the pixels."""
+
+KEPT_DEPTH, BLURRED_DEPTH = 2.0, 5.0
+"""Largest distance nearby, in pixels, up to which nothing and from which on all is blurred: vessels and ribs of two
+pixels would lose half their area."""
+
+DEPTH_WINDOW = 9
+"""Pixels, the side of the square in which the largest distance nearby is looked for."""
+
+LEAST_SIDE = 0.2
+"""Part of its distance that a pixel keeps at least, so that it stays on its side of the border."""
+
 GUIDE_REACH = 8.0
 """Pixels around a border over which the guide changes; 3 to 20 gave flows that predicted equally well."""
 
@@ -120,8 +133,9 @@ class Outlines:
         def measure() -> ClassPlanes:
             places = np.cumsum(np.concatenate([[0], self.present[row]])).astype(np.int32)
             found = self.classes(row).clip(min=0)
-            fields = signed_distances(places[found], int(places[-1]), pixel_sides(self.annotation), REACH)
-            return np.moveaxis(fields, 2, 0)
+            sides = pixel_sides(self.annotation)
+            fields = signed_distances(places[found], int(places[-1]), sides, REACH)
+            return np.stack([smooth_border(plane, sides) for plane in np.moveaxis(fields, 2, 0)])
 
         known: ClassPlanes = self._memory.get(("distances", row), measure, lambda fields: fields.nbytes)
         plane: Plane = known[int(self.present[row, :number].sum())]
@@ -182,6 +196,34 @@ def guide_plane(classes: Classes, sides: tuple[float, float]) -> Plane:
     return plane
 
 
+def smooth_border(distances: Plane, sides: tuple[float, float]) -> Plane:
+    """Return signed distances whose zero level no longer follows the stairs of the pixels.
+
+    They are blurred, where the structure is deep enough not to be blurred away, and every pixel stays on its side of
+    the border. A digitised ball then has the area of a ball to 0.5 %, not 3 % more.
+
+    Parameters
+    ----------
+    distances : (height, width)
+        Signed distances in pixels.
+    sides : (float, float)
+        Sides of a pixel.
+    """
+    import cv2
+
+    row, column = sides
+    blurred = cv2.GaussianBlur(
+        distances, (0, 0), STAIR_SIGMA / column, sigmaY=STAIR_SIGMA / row, borderType=cv2.BORDER_REPLICATE
+    )
+    window = np.ones((DEPTH_WINDOW, DEPTH_WINDOW), np.uint8)
+    depth = cv2.dilate(distances, window, borderType=cv2.BORDER_REPLICATE)
+    share = np.clip((depth - KEPT_DEPTH) / (BLURRED_DEPTH - KEPT_DEPTH), 0, 1)
+    smooth = distances + share * (blurred - distances)
+    least = np.float32(LEAST_SIDE) * distances
+    result: Plane = np.where(distances > 0, np.maximum(smooth, least), np.minimum(smooth, least))
+    return result
+
+
 def _meeting(masks: tuple[Mask, Mask], between: Correspondence) -> tuple[Mask, Mask]:
     """Return where each of two masks lies on the slice of the other, straight across or along the flow."""
     first, second = masks
@@ -217,7 +259,7 @@ def _ending(place: int, mask: Mask, sides: tuple[float, float]) -> Ending:
     """
     import cv2
 
-    distances = signed_distance(mask, sides)
+    distances = smooth_border(signed_distance(mask, sides), sides)
     count, components = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     depths = np.zeros(count, np.float32)
     np.maximum.at(depths, components[mask], distances[mask])

@@ -8,27 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medgs_core.cli._exit_codes import INTERRUPTED, SUCCESS
-from medgs_core.cli._inputs import add_input, add_quiet, add_with, read_input
+from medgs_core.cli._inputs import add_input, add_labels, add_quiet, add_with, read_inputs
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import OURS, REFERENCE, FitBar, gain, list_images, print_table
-from medgs_core.config import FitConfig, ReadConfig
+from medgs_core.config import FitConfig, LabelConfig, ReadConfig
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
+    import medgs_core.annotation
     import medgs_core.fit
+    import medgs_core.model
     import medgs_core.plan
 
 STATE_ENDING = ".state"
 MIB = 2**20
+MOST_LABELS = 12
+"""Labels named one by one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `medgs fit` takes."""
-    add_input(parser)
+    add_input(parser, optional=True)
+    add_labels(parser)
     add_with(parser, "IN2", "further images on the grid of IN, to share one model; read as IN is")
     parser.add_argument("-o", "--output", metavar="MODEL.medgs", required=True, help="model to write")
-    add_settings(parser, FitConfig, ReadConfig)
+    add_settings(parser, FitConfig, LabelConfig, ReadConfig)
     parser.add_argument(
         "--resume", action="store_true", help=f"go on with an interrupted fit, from MODEL.medgs{STATE_ENDING}"
     )
@@ -54,22 +59,29 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--resume needs the state of an interrupted fit, got none at '{state}'; fit without --resume."
         )
-    volume = read_input(args.input, chosen_settings(args, ReadConfig), args.others)
-    check_voxel_type(volume.voxels)
-    return _fit(volume, config, args, state)
+    volume, labels = read_inputs(args)
+    for read in (volume, labels):
+        if read is not None:
+            check_voxel_type(read.voxels)
+    return _fit(volume, labels, config, args, state)
 
 
-def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Path) -> int:
+def _fit(volume: Volume | None, labels: Volume | None, config: FitConfig, args: argparse.Namespace, state: Path) -> int:
     from medgs_core.fit import fit_model
     from medgs_core.model_file import load_checkpoint, save_checkpoint, save_model
     from medgs_core.plan import plan_fit
 
-    plan = plan_fit(volume, config)
+    label_config = chosen_settings(args, LabelConfig)
+    annotation = None if labels is None else _annotate(volume, labels, config, label_config)
+    fitted = volume or _outlines(annotation)
+    plan = plan_fit(fitted, config)
     checkpoint = load_checkpoint(state) if args.resume else None
     with FitBar(args.quiet) as bar, stop_on_signal(bar.cancel):
         if not args.quiet:
-            print_plan(volume, config, plan)
-        result = fit_model(volume, config, progress=bar, resume=checkpoint)
+            print_plan(fitted, config, plan)
+            if annotation:
+                print_annotation(annotation, with_image=volume is not None)
+        result = fit_model(volume, config, labels=labels, label_config=label_config, progress=bar, resume=checkpoint)
         save_model(result.model, args.output, source=not args.no_source)
         if result.checkpoint is not None:
             save_checkpoint(result.checkpoint, state)
@@ -83,9 +95,44 @@ def _fit(volume: Volume, config: FitConfig, args: argparse.Namespace, state: Pat
         )
         return INTERRUPTED
     if not args.quiet:
-        print_scores(result)
+        if result.model.has_image:
+            print_scores(result)
+        if result.model.labels:
+            print_ways(result.model.labels)
         print(f"wrote {args.output}")
     return SUCCESS
+
+
+def _annotate(
+    volume: Volume | None, labels: Volume, config: FitConfig, label_config: LabelConfig
+) -> "medgs_core.annotation.Annotation":
+    from medgs_core.label_fit import annotate_for
+    from medgs_core.volume import resolve_axis
+
+    return annotate_for(labels, volume, label_config, resolve_axis(volume or labels, config.axis), config.skip)
+
+
+def _outlines(annotation: "medgs_core.annotation.Annotation | None") -> Volume:
+    from medgs_core.label_fit import outline_volume
+
+    assert annotation is not None  # an input or labels were asked for
+    return outline_volume(annotation)
+
+
+def print_annotation(annotation: "medgs_core.annotation.Annotation", *, with_image: bool) -> None:
+    """Print which labels there are, and which slices count as annotated."""
+    ids = [str(label) for label in annotation.ids]
+    shown = ", ".join(ids[:MOST_LABELS]) + (", ..." if len(ids) > MOST_LABELS else "")
+    alone = "" if with_image else "; no image: the fit is of their outlines"
+    print(f"labels  {len(ids)} ({shown}); {annotation.reason}{alone}", flush=True)
+
+
+def print_ways(head: "medgs_core.model.LabelHead") -> None:
+    """Print how much each way of carrying labels counts, as the annotated slices have taught."""
+    from medgs_core.propagation import WAYS
+
+    shares = (f"{way} {weight:.2f}" for way, weight in zip(WAYS, head.weights, strict=False))
+    print(f"labels  carried between annotated slices: {', '.join(shares)}")
 
 
 def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan") -> None:

@@ -98,6 +98,13 @@ def _model_lines(header: Mapping[str, Any]) -> dict[str, str]:
         "scores": f"{scores} (mean PSNR in dB)" if scores else "none",
         "hash": header["sha256"],
     }
+    if header["labels"]:
+        labels = header["labels"]
+        lines["labels"] = (
+            f"{len(labels['ids'])} on {len(labels['annotated'])} annotated slices, {labels['voxels']['dtype']}"
+        )
+    if not header["has_image"]:
+        lines["volume"] += ": outlines of the labels, no image"
     if header["skipped"]:
         lines["skipped slices"] = ", ".join(str(k) for k in header["skipped"])
     if "steps_done" in provenance:

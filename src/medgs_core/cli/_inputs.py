@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from medgs_core.cli._options import chosen_settings
 from medgs_core.config import ReadConfig
 from medgs_core.volume import Volume
 
@@ -30,6 +31,24 @@ def read_input(path: str, config: ReadConfig, others: Sequence[str] = ()) -> Vol
             for one in (path, *others)
         )
     )
+
+
+def read_inputs(args: argparse.Namespace) -> tuple[Volume | None, Volume | None]:
+    """Return the image and the labels that a command line names, at least one of them.
+
+    Raises
+    ------
+    ValueError
+        If neither is named, further images have no first one, or a file cannot be read.
+    """
+    config = chosen_settings(args, ReadConfig)
+    if args.input is None and args.labels_file is None:
+        raise ValueError("A volume must be given: IN, --labels LABELS or both, got neither; name a file.")
+    if args.input is None and args.others:
+        raise ValueError(f"--with names images beside IN, got '{args.others[0]}' without IN; give it as IN.")
+    volume = None if args.input is None else read_input(args.input, config, args.others)
+    labels = None if args.labels_file is None else read_input(args.labels_file, config)
+    return volume, labels
 
 
 def read_positions(path: str) -> list[float]:
@@ -62,9 +81,20 @@ def read_positions(path: str) -> list[float]:
     return positions
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
-    """Add the argument for the volume to read."""
-    parser.add_argument("input", metavar="IN", help="volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff")
+def add_input(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the argument for the volume to read; optional where labels can stand for it."""
+    text = "volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff"
+    if optional:
+        parser.add_argument("input", metavar="IN", nargs="?", help=f"{text}; may be left out where there are labels")
+    else:
+        parser.add_argument("input", metavar="IN", help=text)
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add the option for a label map."""
+    parser.add_argument(
+        "--labels", dest="labels_file", metavar="LABELS", help="label map on the grid of IN, or alone; 0 is background"
+    )
 
 
 def add_with(parser: argparse.ArgumentParser, metavar: str, purpose: str) -> None:

@@ -20,6 +20,8 @@ PLACEHOLDERS = {
     "voxel_size": "Z,Y,X",
     "positions": "T,T,...",
     "skip": "K,K,...",
+    "labeled_slices": "all|K,K,...",
+    "unlabeled_value": "N",
     "volume": "N|all",
 }
 """What stands for the value in the help, where its type does not tell."""

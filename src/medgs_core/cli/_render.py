@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from medgs_core.cli._exit_codes import SUCCESS
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uncertainty",
         metavar="OUT3",
-        help="volume to write with the bound that nine in ten errors stay within, for the first image",
+        help="volume to write with the bound that nine in ten errors stay within, for the first image; with "
+        "--labels, with the probability that each label is right",
     )
     add_quiet(parser, "summary")
 
@@ -55,21 +57,23 @@ def run(args: argparse.Namespace) -> int:
     _check_distinct({"-o": [args.output], "--with": args.others, "--uncertainty": [args.uncertainty]})
 
     from medgs_core.model_file import load_model
+    from medgs_core.render import choose_renderer
     from medgs_core.sampling import sample_slices
 
     model = load_model(args.model)
-    images = _check_images(model, outputs)
+    images = _check_images(choose_renderer(model, config).source, outputs)
     sampling = sample_slices(model, config)
     _check_even(model, config, sampling)
     if args.uncertainty:
-        _check_bounds(model, args.uncertainty)
+        _check_bounds(model, config, args.uncertainty)
     _, note = render_to_files(model, config, outputs, quiet=args.quiet)
     if args.uncertainty:
         _write_bounds(model, config, args.uncertainty, quiet=args.quiet)
     if not args.quiet:
         measured = sum(entry["measured"] for entry in note["slices"])
         for output in outputs:
-            print(f"wrote {output}: {len(note['slices'])} slices, {measured} of them measured")
+            kind = "annotated" if config.labels else "measured"
+            print(f"wrote {output}: {len(note['slices'])} slices, {measured} of them {kind}")
         if images > len(outputs):
             print(
                 f"the model holds {images - len(outputs)} more of its {images} images: name files for them after --with"
@@ -117,8 +121,8 @@ def _check_distinct(files: dict[str, list[str | None]]) -> None:
         taken.add(os.path.realpath(path))
 
 
-def _check_images(model: "medgs_core.model.FittedModel", outputs: list[str]) -> int:
-    """Return the number of images in a model; refuse files that cannot hold theirs, or have none.
+def _check_images(source: Volume, outputs: list[str]) -> int:
+    """Return the number of images in what is rendered; refuse files that cannot hold theirs, or have none.
 
     Raises
     ------
@@ -128,7 +132,7 @@ def _check_images(model: "medgs_core.model.FittedModel", outputs: list[str]) -> 
     from medgs_core.formats import check_volume_output
     from medgs_core.members import split_volume
 
-    corner = replace(model.volume, voxels=model.volume.voxels[:1, :1, :1], positions=None)  # to know types and scales
+    corner = replace(source, voxels=source.voxels[:1, :1, :1], positions=None)  # to know types and scales
     images = split_volume(corner)
     if len(outputs) > len(images):
         raise ValueError(
@@ -140,7 +144,7 @@ def _check_images(model: "medgs_core.model.FittedModel", outputs: list[str]) -> 
     return len(images)
 
 
-def _check_bounds(model: "medgs_core.model.FittedModel", path: str) -> None:
+def _check_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str) -> None:
     """Refuse bounds that the model does not know, or that cannot be written.
 
     Raises
@@ -152,7 +156,8 @@ def _check_bounds(model: "medgs_core.model.FittedModel", path: str) -> None:
     from medgs_core.render import check_bounds
 
     check_volume_output(path)
-    check_bounds(model)
+    if not config.labels:
+        check_bounds(model)
 
 
 def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
@@ -186,16 +191,20 @@ def _followed(
 def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConfig) -> dict[str, Any]:
     """Return which slices are measured and which synthetic, how well such slices are predicted, and by what.
 
-    A slice counts as measured only if its voxels are the stored ones.
+    Labels are measured where they were annotated. A slice counts as measured only if its voxels are the stored ones.
     """
     from importlib.metadata import version
 
+    from medgs_core.labels import LabelRenderer
     from medgs_core.model_file import model_hash
     from medgs_core.sampling import is_measured, sample_slices
 
-    stored = model.has_source and not config.denoise
+    if config.labels:
+        shown = LabelRenderer(model, config).is_annotated
+    else:
+        shown = partial(is_measured, model) if model.has_source and not config.denoise else lambda t: False
     slices = [
-        {"index": index, "t": float(t), "measured": stored and is_measured(model, float(t))}
+        {"index": index, "t": float(t), "measured": bool(shown(float(t)))}
         for index, t in enumerate(sample_slices(model, config).coordinates)
     ]
     return {

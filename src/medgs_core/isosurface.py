@@ -127,8 +127,8 @@ def partition_fields(
     Parameters
     ----------
     render : Callable
-        From slice coordinate t to (height, width, classes): smooth fields, of which the largest positive one wins, the
-        first one at ties. Called from several threads.
+        From slice coordinate t, up to half a gap beyond the outermost slices, to (height, width, classes): smooth
+        fields, of which the largest positive one wins, the first one at ties. Called from several threads.
     lattice : Lattice
         Where to sample.
     working_bytes : int
@@ -146,11 +146,9 @@ def partition_fields(
     coordinates = lattice.coordinates.tolist()
     for i, (winner, planes) in enumerate(_a_few_at_once(sample, coordinates, working_bytes)):
         margins = margins or tuple(CroppedMargin() for _ in planes)
-        # the outermost slices reach to the ends of their voxels
-        for _ in range(1 + (i == 0) + (i == len(coordinates) - 1)):
-            winners.append(winner)
-            for margin, plane in zip(margins, planes, strict=True):
-                margin.add(plane)
+        winners.append(winner)
+        for margin, plane in zip(margins, planes, strict=True):
+            margin.add(plane)
         if report:
             report(i + 1, len(coordinates))
     for margin in margins:

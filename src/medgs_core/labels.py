@@ -38,7 +38,9 @@ def check_labels(model: FittedModel) -> LabelHead:
         If it has none.
     """
     if model.labels is None:
-        raise ValueError("Labels need a model that was fitted with a label map, got one without; fit it with --labels.")
+        raise ValueError(
+            "Labels need a model that was fitted with a label map, got one without; fit it again with labels."
+        )
     return model.labels
 
 
@@ -103,12 +105,18 @@ class LabelRenderer:
         """Return the field of every class at slice coordinate t: (height, width, classes), in [-1, 1].
 
         The signed distance to the border in units of `propagation.LIMIT` pixels, clipped: positive inside. The label is
-        that of the largest field, background where none is positive.
+        that of the largest field, background where none is positive. Half a gap beyond the first and the last slice,
+        which is as far as their voxels reach, structures go on shrinking as they do towards the end.
         """
-        z = self._whole.z_at(t)
         if not self.model.has_source:
             return self.estimate(t)
-        classes, carried = self._propagation.fields(z, self.head.weights)
+        last = len(self._whole) - 1
+        z = self._whole.z_at(t)
+        if 0 <= t <= last:
+            classes, carried = self._propagation.fields(z, self.head.weights)
+        else:
+            step = np.diff(self._whole.positions)[0 if t < 0 else -1]
+            classes, carried = self._propagation.beyond(z, z + float(step) * (t if t < 0 else t - last))
         planes = np.full((len(self.ids), *carried.shape[1:]), -1, np.float32)
         planes[classes] = carried / np.float32(LIMIT)
         return np.moveaxis(planes, 0, -1)

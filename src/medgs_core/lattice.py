@@ -34,9 +34,9 @@ class Lattice:
 
     Attributes
     ----------
-    coordinates : (n,) slice coordinates t of the slices to render
-    ticks : where the points lie: z in the volume's unit (n + 2), rows (m + 2) and columns (l + 2) in pixels; first
-        and last are the ends of the outermost voxels, the others lie between their centers
+    coordinates : (n,) slice coordinates t of the slices to render; they reach half a gap beyond the outermost slices
+    ticks : where the points lie: z in the volume's unit (n), rows (m + 2) and columns (l + 2) in pixels; first and last
+        are the ends of the outermost voxels, the others lie between their centers
     weights : (m, height) and (l, width), from the pixels of a slice to its points; None where these are the pixels
     columns : (3, 3) world vectors of one unit of z, one row and one column, side by side
     origin : (3,) world position of z = row = column = 0
@@ -112,10 +112,12 @@ def build_lattice(volume: Volume, axis: int, spacing: float | None = None) -> La
     )
     gaps = np.diff(z) if len(z) > 1 else np.array([volume.spacing[axis]])
     slice_vector = volume.affine[:3, axis] / volume.spacing[axis]
+    before, after = _beyond(gaps[0] / 2, spacing)[::-1], _beyond(gaps[-1] / 2, spacing)
+    inside = np.interp(depths, z, np.arange(len(z)))
     return Lattice(
-        coordinates=np.interp(depths, z, np.arange(len(z))),
+        coordinates=np.concatenate([-before / gaps[0], inside, len(z) - 1 + after / gaps[-1]]),
         ticks=(
-            _with_ends(depths, gaps[0] / 2, gaps[-1] / 2),
+            np.concatenate([z[0] - before, depths, z[-1] + after]),
             _with_ends(rows, HALF_PIXEL, HALF_PIXEL),
             _with_ends(columns, HALF_PIXEL, HALF_PIXEL),
         ),
@@ -135,6 +137,12 @@ def finest_spacing(volume: Volume, axis: int) -> float:
 
 def _points_along(length: float, spacing: float) -> int:
     return math.ceil(length / spacing - STEP_TOLERANCE) + 1 if length > 0 else 1
+
+
+def _beyond(length: float, spacing: float) -> Ticks:
+    """Return how far the points beyond the last voxel center lie from it, the last one at the voxel's end."""
+    points: Ticks = np.linspace(0.0, length, max(2, _points_along(length, spacing)))[1:]
+    return points
 
 
 def _check_size(counts: list[int], spacing: float, unit: str) -> None:

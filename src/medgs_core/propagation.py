@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from medgs_core.arrays import Flow, Plane, Positions
-from medgs_core.carrying import bent_paths, warp
+from medgs_core.carrying import bent_paths, lagrange_weights, warp
 from medgs_core.chaining import Chains
 from medgs_core.classical import interpolate_pchip
 from medgs_core.correspondence import Motion
@@ -127,6 +127,32 @@ class Propagation:
             for place, number in enumerate(classes):
                 fields[place] += _sampled(self.outlines.distances(row, int(number)), everywhere, path)
         return classes, np.clip(fields / np.float32(len(paths)), -LIMIT, LIMIT)
+
+    def beyond(self, end: float, z: float) -> tuple[ClassNumbers, ClassPlanes]:
+        """Return the structures a little beyond the first or the last slice of a stack, which stands at `end`.
+
+        What shrinks towards an annotated end goes on shrinking: its area follows the parabola through the last three
+        slices that hold it, as that of a ball, a cone or an ellipsoid does. All else stays as it is.
+        """
+        classes, fields = self.fields(end, self.only_outlines())
+        positions = self.outlines.positions
+        row = 0 if end == positions[0] else len(positions) - 1
+        rows = [row, row + 1, row + 2] if row == 0 else [row, row - 1, row - 2]
+        if end != positions[row] or len(positions) < len(rows):
+            return classes, fields
+        weights = lagrange_weights(positions[rows], z)
+        for number, field in zip(classes, fields, strict=True):
+            areas = np.array([self.outlines.area(one, int(number)) for one in rows])
+            share = float(np.clip(weights @ areas / areas[0], 0.0, 1.0))
+            if areas.all() and share < 1.0:
+                ending = self.outlines.ending(row, int(number))
+                # half its depth is what takes the whole area off, see `Ending`
+                field[:] = np.clip(ending.ridge - np.float32((1.0 - share) / 2) * ending.depth, -LIMIT, LIMIT)
+        return classes, fields
+
+    def only_outlines(self) -> tuple[float, ...]:
+        """Return weights that serve where nothing is carried."""
+        return (1.0,) + (0.0,) * (len(self.ways) - 1)
 
     def _seat(self, row: int) -> int:
         """Return the slice of the image that an annotated row was drawn on."""

@@ -39,7 +39,7 @@ class LabelFields(Protocol):
         ...
 
     def fields(self, t: float) -> Float32[np.ndarray, "height width classes"]:
-        """Return the fields at slice coordinate t."""
+        """Return the fields at slice coordinate t, up to half a gap beyond the outermost slices."""
         ...
 
 
@@ -49,7 +49,8 @@ def extract_surface(
     """Return the closed surface of a label, or of what lies above a level.
 
     A label ends where its field meets the largest other one, or zero, so that neighbors share their border. At the
-    ends of the volume surfaces are closed flat, where the outermost voxels end. Not differentiable.
+    ends of the volume surfaces are closed flat, where the outermost voxels end; a label that shrinks towards the first
+    or last slice goes on shrinking until there. Not differentiable.
 
     Parameters
     ----------
@@ -185,8 +186,11 @@ def _trace_level(model: FittedModel, level: float, config: SurfaceConfig, report
     lattice = build_lattice(model.volume, model.axis, config.spacing)
     renderer = SliceRenderer(model, RenderConfig(device=config.device))
 
+    last = len(renderer.whole) - 1
+
     def render(t: float) -> Image:
-        return sign * (renderer.image(t)[..., config.channel : config.channel + 1] - threshold)
+        inside = min(max(t, 0.0), float(last))  # a voxel has one value up to its end
+        return sign * (renderer.image(inside)[..., config.channel : config.channel + 1] - threshold)
 
     working = RENDER_BYTES * renderer.stack.height * renderer.stack.width * renderer.stack.channels
     partition = partition_fields(render, lattice, working_bytes=working, report=report)

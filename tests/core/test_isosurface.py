@@ -172,7 +172,7 @@ def test_every_slice_is_rendered_once_and_reported():
 
     partition_fields(noting, lattice, report=lambda done, total: heard.append((done, total)))
     assert sorted(rendered) == lattice.coordinates.tolist()
-    assert heard == [(k + 1, 9) for k in range(9)]
+    assert heard == [(k + 1, 13) for k in range(13)]
 
 
 def test_field_negative_everywhere_is_empty():

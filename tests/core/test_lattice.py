@@ -15,16 +15,16 @@ def image(height, width):
 
 def test_spacing_that_divides_the_volume_is_exact_and_ends_are_half_a_voxel_out():
     lattice = build_lattice(scan(3, 4, 5), 0, 1.0)
-    np.testing.assert_array_equal(lattice.ticks[0], [-2, *range(9), 10])
+    np.testing.assert_array_equal(lattice.ticks[0], range(-2, 11))
     np.testing.assert_array_equal(lattice.ticks[1], [-0.5, 0, 1, 2, 3, 3.5])
-    np.testing.assert_array_equal(lattice.coordinates, np.arange(9) / 4)
-    assert lattice.shape == (11, 6, 7)
+    np.testing.assert_array_equal(lattice.coordinates, np.arange(-2, 11) / 4)
+    assert lattice.shape == (13, 6, 7)
     assert lattice.weights == (None, None)
 
 
 def test_other_spacings_are_taken_a_little_finer():
     lattice = build_lattice(scan(3, 4, 5), 0, 1.5)
-    np.testing.assert_allclose(np.diff(lattice.ticks[0][1:-1]), 8 / 6)
+    np.testing.assert_allclose(np.diff(lattice.ticks[0]), [1, 1, *[8 / 6] * 6, 1, 1])
     np.testing.assert_allclose(np.diff(lattice.ticks[2][1:-1]), 4 / 3)
 
 
@@ -40,14 +40,14 @@ def test_one_small_gap_does_not_refine_an_uneven_stack():
 
 def test_single_voxel_has_its_extent():
     lattice = build_lattice(scan(1, 1, 1), 0, 1.0)
-    assert lattice.shape == (3, 3, 3)
-    np.testing.assert_array_equal(lattice.ticks[0], [-2, 0, 2])
+    assert lattice.shape == (5, 3, 3)
+    np.testing.assert_array_equal(lattice.ticks[0], range(-2, 3))
 
 
 def test_uneven_slices_are_sampled_evenly_in_space():
     lattice = build_lattice(scan(3, 4, 5, positions=np.array([10.0, 11.0, 14.0])), 0, 1.0)
-    np.testing.assert_array_equal(lattice.ticks[0], [9.5, 10, 11, 12, 13, 14, 15.5])
-    np.testing.assert_allclose(lattice.coordinates, [0, 1, 4 / 3, 5 / 3, 2])
+    np.testing.assert_array_equal(lattice.ticks[0], [9.5, 10, 11, 12, 13, 14, 14.75, 15.5])
+    np.testing.assert_allclose(lattice.coordinates, [-0.5, 0, 1, 4 / 3, 5 / 3, 2, 2.25, 2.5])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

@@ -189,7 +189,7 @@ class TestShapes:
         head = Solids(volume, {1: left_of(9.5), 5: lambda z, y, x: x - 30.0, 8: ball((10.0, 15.0, 20.0), 6.0)})
         surfaces = trace_labels(head, volume, 0, SurfaceConfig())
         assert [surface.label for surface in surfaces] == [1, 5, 8]
-        assert sorted(head.calls) == np.linspace(0, 5, 21).tolist()
+        assert sorted(head.calls) == np.linspace(-0.5, 5.5, 25).tolist()
 
     def test_one_label_is_the_same_as_among_all(self):
         distances = {1: left_of(17.3), 2: ball((10.0, 15.0, 20.0), 9.0)}
@@ -270,7 +270,7 @@ class TestLevel:
     def test_progress_is_reported_to_its_end(self, bright):
         heard = []
         extract_surface(bright, level=MIDDLE, spacing=2.0, report=lambda done, total: heard.append((done, total)))
-        assert heard == [(k + 1, 17) for k in range(17)]
+        assert heard == [(k + 1, 19) for k in range(19)]
 
     def test_model_without_its_slices_gives_a_surface_too(self, bright):
         surface = extract_surface(without_slices(bright), level=MIDDLE)
@@ -305,7 +305,7 @@ class TestRefusals:
     def test_model_without_labels_is_refused(self):
         for ask in (lambda: extract_surface(fitted(), label=1), lambda: extract_surfaces(fitted())):
             with pytest.raises(
-                ValueError, match=r"^a surface of a label needs a model with labels, got .*; give a level"
+                ValueError, match=r"^Labels need a model that was fitted with a label map, got one without; fit"
             ):
                 ask()
 

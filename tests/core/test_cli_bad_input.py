@@ -356,7 +356,7 @@ def test_stride_that_leaves_one_slice_is_refused(source, capsys, no_fit):
         ("render", "MODEL"),
         ("fit", "IN", "-o"),
         ("fit", "IN", "-o", "OUT", "--gaussian", "5"),
-        ("fit", "IN", "-o", "OUT", "--labels", "x"),
+        ("fit", "IN", "-o", "OUT", "--label", "x"),
         ("evaluate", "IN", "-o", "OUT"),
         ("segment", "IN"),
         (),

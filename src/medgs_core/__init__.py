@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medgs_core.classical import interpolate_slices
     from medgs_core.config import FitConfig, RenderConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
+    from medgs_core.example import find_example
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from medgs_core.members import combine_volumes, split_volume
     from medgs_core.metrics import psnr, ssim
     from medgs_core.model import FitCheckpoint, FittedModel, FoldedGaussians
-    from medgs_core.model_file import load_checkpoint, load_model, save_checkpoint, save_model
+    from medgs_core.model_file import load_checkpoint, load_model, model_hash, save_checkpoint, save_model
     from medgs_core.phantom import drifting_phantom
+    from medgs_core.plan import FitPlan, plan_fit
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
+    from medgs_core.sampling import Sampling, is_measured, sample_slices
     from medgs_core.slices import SliceStack, stack_slices
     from medgs_core.volume import IntensityWindow, Volume
 
@@ -41,6 +44,7 @@ _HOMES = {
     "Evaluation": "evaluate",
     "FitCheckpoint": "model",
     "FitConfig": "config",
+    "FitPlan": "plan",
     "FitResult": "fit",
     "FitState": "progress",
     "FittedModel": "model",
@@ -49,23 +53,29 @@ _HOMES = {
     "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
+    "Sampling": "sampling",
     "SliceStack": "slices",
     "Volume": "volume",
     "combine_volumes": "members",
     "drifting_phantom": "phantom",
     "evaluate_volume": "evaluate",
+    "find_example": "example",
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_slices": "classical",
+    "is_measured": "sampling",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
+    "model_hash": "model_file",
+    "plan_fit": "plan",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
     "read_volume": "formats",
     "render_slice": "render",
     "render_uncertainty": "render",
     "render_volume": "render",
+    "sample_slices": "sampling",
     "save_checkpoint": "model_file",
     "save_model": "model_file",
     "split_volume": "members",
@@ -79,6 +89,7 @@ __all__ = [
     "Evaluation",
     "FitCheckpoint",
     "FitConfig",
+    "FitPlan",
     "FitResult",
     "FitState",
     "FittedModel",
@@ -87,24 +98,30 @@ __all__ = [
     "LazyVolume",
     "Progress",
     "RenderConfig",
+    "Sampling",
     "SliceStack",
     "Volume",
     "__version__",
     "combine_volumes",
     "drifting_phantom",
     "evaluate_volume",
+    "find_example",
     "fit_model",
     "fold_model",
     "interpolate_slices",
+    "is_measured",
     "lazy_volume",
     "load_checkpoint",
     "load_model",
+    "model_hash",
+    "plan_fit",
     "psnr",
     "rasterize_splats",
     "read_volume",
     "render_slice",
     "render_uncertainty",
     "render_volume",
+    "sample_slices",
     "save_checkpoint",
     "save_model",
     "split_volume",

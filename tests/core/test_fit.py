@@ -1,5 +1,6 @@
 import threading
 from importlib.metadata import version
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -283,7 +284,7 @@ class TestProgress:
         looks = [state.checks for state in follower.states if state.phase == "fitting, some slices hidden"]
         assert looks[0] == ()
         assert 1 <= len(looks[-1]) <= 10
-        assert all(later[: len(earlier)] == earlier for earlier, later in zip(looks, looks[1:], strict=False))
+        assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(looks))
 
     def test_the_loss_falls(self, hear_every_step):
         follower = Follower()

@@ -5,6 +5,7 @@ A model and its frame come in; array-likes that render only what is looked at go
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,6 +72,9 @@ def parts_of(volume: medgs.Volume, *, rgb: bool) -> list[Part]:
 class LayerArray:
     """A volume as the data of a layer: axes in the layer's order, those without a part in the volume of length 1.
 
+    An index of slices that keeps all slices of the volume gives a view, which renders nothing: napari cuts out what is
+    in sight first, and picks the slice then. Any other index gives an array.
+
     Parameters
     ----------
     source : Source
@@ -85,17 +89,22 @@ class LayerArray:
 
     def __init__(self, source: Source, frame: Frame, part: Part, like: medgs.Volume) -> None:
         self.source = source
-        self._order = frame.order
+        self._order, self._slice_axis = frame.order, frame.slice_axis
         self._cut = _cutter(like, part)
         probe = self._cut(np.empty((1, 1, 1, *source.shape[3:]), source.dtype))
         self.dtype: np.dtype[Any] = probe.dtype
-        axes = tuple(1 if axis is None else int(source.shape[axis]) for axis in self._order)
-        self.shape: tuple[int, ...] = (*axes, *(int(n) for n in probe.shape[3:]))
+        axes = [1 if axis is None else int(source.shape[axis]) for axis in self._order]
+        self._ranges = tuple(range(n) for n in (*axes, *probe.shape[3:]))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Steps along each axis, and of color."""
+        return tuple(len(one) for one in self._ranges)
 
     @property
     def ndim(self) -> int:
         """Number of axes, color included."""
-        return len(self.shape)
+        return len(self._ranges)
 
     @property
     def size(self) -> int:
@@ -107,17 +116,15 @@ class LayerArray:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        """Return what the same NumPy index picks; of the slices only those that integers and slices touch are made."""
+        """Return what the same NumPy index picks; integers, slices and an ellipsis are understood."""
         index = self._expanded(key)
-        wanted: list[Any] = [slice(None)] * 3
-        for place, axis in enumerate(self._order):
-            if axis is not None and isinstance(index[place], int | np.integer):
-                number = range(self.shape[place])[index[place]]
-                wanted[axis], index[place] = slice(number, number + 1), 0
-            elif axis is not None and isinstance(index[place], slice):
-                wanted[axis], index[place] = index[place], slice(None)
-        block = self._cut(self.source[tuple(wanted)])
-        return self._arranged(block)[tuple(index)]
+        picked = [one[entry] for one, entry in zip(self._ranges, index, strict=True)]
+        along = picked[self._slice_axis]
+        if all(isinstance(one, range) for one in picked) and along == self._ranges[self._slice_axis] and len(along) > 1:
+            view = copy.copy(self)
+            view._ranges = tuple(picked)
+            return view
+        return self._rendered(picked)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Return all of it, all of it rendered."""
@@ -125,20 +132,35 @@ class LayerArray:
             raise ValueError(
                 "A volume that renders on access becomes an array by a copy only, got copy=False; leave it out."
             )
-        return np.asarray(self[...], dtype=dtype)
+        return np.asarray(self._rendered(list(self._ranges)), dtype=dtype)
 
     def _expanded(self, key: Any) -> list[Any]:
         given = list(key) if isinstance(key, tuple) else [key]
         dots = next((place for place, entry in enumerate(given) if entry is Ellipsis), len(given))
         rest = given[dots + 1 :]
-        fill = [slice(None)] * (self.ndim - dots - len(rest))
-        return given[:dots] + fill + rest
+        return [*given[:dots], *[slice(None)] * (self.ndim - dots - len(rest)), *rest]
 
-    def _arranged(self, block: Any) -> Any:
-        """Return a block in the volume's order as the layer has it."""
+    def _rendered(self, picked: list[Any]) -> Any:
+        """Return the steps picked of each axis, an integer or a range."""
+        wanted: list[Any] = [slice(None)] * 3
+        for axis, steps in zip(self._order, picked, strict=False):
+            if axis is not None:
+                wanted[axis] = _as_slice(steps)
+        block = self._cut(self.source[tuple(wanted)])
         axes = [axis for axis in self._order if axis is not None]
         turned = block.transpose(*axes, *range(3, block.ndim))
-        return np.expand_dims(turned, tuple(place for place, axis in enumerate(self._order) if axis is None))
+        whole = np.expand_dims(turned, tuple(place for place, axis in enumerate(self._order) if axis is None))
+        dropped: list[Any] = [slice(None) if isinstance(one, range) else 0 for one in picked[: len(self._order)]]
+        color = [_as_slice(one) if isinstance(one, range) else one for one in picked[len(self._order) :]]
+        return whole[(*dropped, *color)]
+
+
+def _as_slice(steps: int | range) -> slice:
+    """Return the slice that picks these steps."""
+    if not isinstance(steps, range):
+        return slice(steps, steps + 1)
+    stop = steps.stop if steps.stop >= 0 else None  # the end of a range that counts down to 0
+    return slice(steps.start, stop, steps.step) if len(steps) else slice(0, 0)
 
 
 def _cutter(like: medgs.Volume, part: Part) -> Callable[[Any], Any]:
@@ -187,8 +209,11 @@ class Nearest:
         self.shape: tuple[int, ...] = tuple(shape)
 
     def __getitem__(self, key: Any) -> Any:
-        """Return a part of the whole, which is small."""
-        return np.take(self._thinned, self._slices, axis=self._axis)[key]
+        """Return what a tuple of integers and slices, one for each axis, picks."""
+        along = key[self._axis]
+        chosen = self._slices[along if isinstance(along, slice) else slice(along, along + 1)]
+        block = np.take(self._thinned, chosen, axis=self._axis)
+        return block[tuple(slice(None) if k == self._axis else entry for k, entry in enumerate(key))]
 
 
 def virtual_levels(fine: Source, coarse: Nearest, frame: Frame, part: Part, like: medgs.Volume) -> list[LayerArray]:

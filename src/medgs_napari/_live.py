@@ -54,6 +54,20 @@ class LiveLayers:
             settings = {**drawn.settings, "name": drawn.settings["name"] + FITTING, "multiscale": len(levels) > 1}
             data = levels if len(levels) > 1 else levels[0]
             self._layers.append((self._viewer.add_image(data, **settings), drawn))
+        self._look_between()
+
+    def _look_between(self) -> None:
+        """Move the slider off a measured slice, where there is nothing to see of a fit."""
+        layer, drawn = self._layers[0]
+        factor, axis = self._task.order.factor, drawn.frame.slice_axis
+        dims, place = self._viewer.dims, self._viewer.dims.ndim - layer.ndim + axis
+        index = round(float(layer.world_to_data(dims.point[-layer.ndim :])[axis]))
+        if place in dims.displayed or factor == 1 or index % factor:
+            return
+        step = factor // 2 if index + factor // 2 < layer.data[0].shape[axis] else -(factor // 2)
+        there = np.array(layer.world_to_data(dims.point[-layer.ndim :]))
+        there[axis] = index + step
+        dims.set_point(place, float(layer.data_to_world(there)[axis]))
 
     def refresh(self) -> None:
         """Show what has become better."""
@@ -74,11 +88,10 @@ class LiveLayers:
             if ready is None:
                 self._viewer.layers.remove(layer)
                 continue
-            layer.data = ready.data
             layer.metadata[METADATA] = ready.settings["metadata"][METADATA]
             if layer.name.endswith(FITTING):
                 layer.name = f"{layer.name.removesuffix(FITTING)} x{self._task.order.factor}"
-            layer.refresh(thumbnail=True)
+            layer.data = ready.data
         self._layers = []
 
     def _present(self) -> list[tuple[Any, Drawn]]:

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -134,7 +135,8 @@ class Job(Generic[Result]):
             outcome = Outcome(self._kept)
         except BaseException as error:  # also SystemExit: a thread that ends without a word leaves a stuck button
             sentence = explain(error)
-            _log.error(sentence, exc_info=error)
+            _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
+            traceback.clear_frames(error.__traceback__)  # they hold the image and the model
             outcome = Outcome(self._kept, sentence)
         self._kept = None
         del work

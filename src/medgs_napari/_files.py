@@ -5,6 +5,7 @@ Readers and a writer as npe2 calls them. All geometry passes through frames, so 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,10 @@ def write_nifti(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     finest = data[0] if meta.get("multiscale") else data
     if not path.lower().endswith((".nii", ".nii.gz")):
         path = f"{path}.nii.gz"
-    medgs.write_volume(layer_volume(Image(finest, contrast_limits=(0, 1), **known)), path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
+        layer = Image(finest, contrast_limits=(0, 1), **known)
+    medgs.write_volume(layer_volume(layer), path)
     return [path]
 
 

@@ -53,6 +53,7 @@ class FitForm(QWidget):
         self.plain = settings_form(medgs.FitConfig, ("preset", "device"))
         self.plain["preset"].value, self.plain["device"].value = chosen.preset, chosen.device
         self.advanced = settings_form(medgs.FitConfig, ADVANCED)
+        self.advanced["skip"].native.setPlaceholderText("none")
         self.factor = QSpinBox()
         self.factor.setRange(1, LARGEST_FACTOR)
         self.factor.setValue(PREVIEW_FACTOR)
@@ -103,7 +104,7 @@ class FitForm(QWidget):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the fit that differ from what the core would take."""
-        return {**form_values(self.plain), **form_values(self.advanced)}
+        return {**form_values(self.plain, medgs.FitConfig), **form_values(self.advanced, medgs.FitConfig)}
 
     def order(self) -> Order:
         """Return what the user wants.

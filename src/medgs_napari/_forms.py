@@ -23,7 +23,7 @@ LEAST_LENGTH, LARGEST_LENGTH, LENGTH_STEP = 0.001, 1e6, 0.1
 """Of lengths, in the unit of the image: a spin box needs ends, and shows three digits."""
 
 BY_ITSELF = "automatic"
-"""Shown where a number is left to the core."""
+"""Shown in an empty line: the number is left to the core."""
 
 
 def settings_form(
@@ -38,18 +38,17 @@ def settings_form(
     return form
 
 
-def form_values(form: Container[ValueWidget[Any]]) -> dict[str, Any]:
-    """Return what the form holds, ready for the settings; fields that are left to the core are left out."""
+def form_values(form: Container[ValueWidget[Any]], settings: type[BaseModel]) -> dict[str, Any]:
+    """Return what the form holds, for the settings to check; fields that are left to the core are left out."""
     values: dict[str, Any] = {}
     for widget in form:
         value = widget.value
-        if isinstance(widget, SpinBox) and widget.native.specialValueText() and value == widget.min:
-            continue
         if isinstance(widget, LineEdit):
-            parts = [part.strip() for part in str(value).split(",") if part.strip()]
+            parts = tuple(part.strip() for part in str(value).split(",") if part.strip())
             if not parts:
                 continue
-            value = tuple(parts)
+            plain, _ = _plain_type(settings.model_fields[widget.name].annotation)
+            value = parts if get_origin(plain) is tuple else value
         values[widget.name] = value
     return values
 
@@ -64,14 +63,12 @@ def _widget(name: str, field: FieldInfo, given: Any) -> ValueWidget[Any]:
         return CheckBox(value=field.default, **common)
     if plain is float:
         return FloatSpinBox(min=LEAST_LENGTH, max=LARGEST_LENGTH, step=LENGTH_STEP, value=given or 1.0, **common)
-    if plain is int:
+    if plain is int and not (optional and given is None):
         least, most = _range(field)
-        if not optional or given is not None:
-            return SpinBox(min=least, max=most, value=field.default if given is None else given, **common)
-        number = SpinBox(min=least - 1, max=most, value=least - 1, **common)
-        number.native.setSpecialValueText(BY_ITSELF)
-        return number
-    return LineEdit(value="", **common)
+        return SpinBox(min=least, max=most, value=field.default if given is None else given, **common)
+    line = LineEdit(value="", **common)
+    line.native.setPlaceholderText(BY_ITSELF if plain is int else "")
+    return line
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:

@@ -86,6 +86,6 @@ class RenderForm(QWidget):
             If one breaks its rule.
         """
         key = self.sampling.currentData()
-        values = form_values(self.values)
+        values = form_values(self.values, medgs.RenderConfig)
         chosen: dict[str, Any] = {"isotropic": True} if key == "isotropic" else {key: values.get(key, ())}
-        return medgs.RenderConfig(**chosen, **form_values(self.advanced))
+        return medgs.RenderConfig(**chosen, **form_values(self.advanced, medgs.RenderConfig))

@@ -15,7 +15,7 @@ from superqt import QCollapsible
 import medgs_core as medgs
 from medgs_napari import _rendered
 from medgs_napari._fit_task import Order, order_fit
-from medgs_napari._forms import form_values, settings_form
+from medgs_napari._forms import form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
 from medgs_napari._layers import extents, guess_slice_axis, pick, volume_axes
 from medgs_napari._live import FITTING
@@ -83,6 +83,7 @@ class FitForm(QWidget):
         ):
             form.addRow(label, widget)
         self._form = form
+        scatter(self.plain, self)
         section = QCollapsible("Advanced")
         section.setDuration(0)
         section.addWidget(self.advanced.native)

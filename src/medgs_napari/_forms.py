@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
+from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -36,6 +37,12 @@ def settings_form(
     )
     form.margins = (0, 0, 0, 0)
     return form
+
+
+def scatter(form: Container[ValueWidget[Any]], owner: QWidget) -> None:
+    """Leave a form without a place of its own: its widgets are laid out one by one in their owner."""
+    form.native.setParent(owner)
+    form.native.hide()
 
 
 def form_values(form: Container[ValueWidget[Any]], settings: type[BaseModel]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 import medgs_core as medgs
-from medgs_napari._forms import form_values, settings_form
+from medgs_napari._forms import form_values, scatter, settings_form
 from medgs_napari._qt import form_layout, note
 
 FACTOR = 4
@@ -64,6 +64,7 @@ class RenderForm(QWidget):
         form = form_layout()
         for label, widget in (("Slices by", self.sampling), ("", self._pages), ("Show as", self.shown_as)):
             form.addRow(label, widget)
+        scatter(self.values, self)
         section = QCollapsible("Advanced")
         section.setDuration(0)
         section.addWidget(self.advanced.native)

@@ -1,0 +1,83 @@
+import math
+import threading
+
+import pytest
+
+from medgs_napari._curve import FitCurve
+from medgs_napari._jobs import Job
+from medgs_napari._qt import Relay, Ticker, docs_folder, help_dialog
+
+from .conftest import needs_display
+
+pytestmark = [needs_display, pytest.mark.usefixtures("qapp")]
+
+
+def test_a_job_is_polled_until_it_has_ended(qtbot):
+    ticker, heard = Ticker(), []
+    job = Job(lambda job: "done")
+    job.ended.connect(heard.append)
+    ticker.follow(job)
+    qtbot.waitUntil(lambda: heard != [])
+    assert heard[0].result == "done"
+    assert not ticker._timer.isActive()
+
+
+def test_a_program_that_ends_stops_its_jobs(qtbot):
+    def work(job):
+        while True:
+            job.checkpoint()
+
+    ticker, job = Ticker(), Job(work)
+    ticker.follow(job)
+    ticker.stop()
+    assert job.wait(5)
+    qtbot.waitUntil(lambda: not ticker._timer.isActive())
+
+
+def test_a_relay_calls_in_the_thread_of_the_window(qtbot):
+    places = []
+    relay = Relay(lambda: places.append(threading.current_thread()))
+    thread = threading.Thread(target=relay)
+    thread.start()
+    thread.join()
+    qtbot.waitUntil(lambda: places != [])
+    assert places == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("page", ["train.md", "interpolate.md"])
+def test_help_shows_the_page_of_the_dock(qtbot, page):
+    dialog = help_dialog(page)
+    qtbot.addWidget(dialog)
+    assert (docs_folder() / page).is_file()
+    dialog.show()
+    text = dialog.findChild(__import__("qtpy.QtWidgets").QtWidgets.QTextBrowser).toPlainText()
+    assert len(text) > 500
+
+
+class TestCurve:
+    @pytest.fixture
+    def curve(self, qtbot):
+        made = FitCurve()
+        qtbot.addWidget(made)
+        made.resize(300, 130)
+        return made
+
+    def pixels(self, curve):
+        return curve.grab().toImage()
+
+    def test_it_draws_what_it_is_told(self, curve):
+        empty = self.pixels(curve)
+        for step in range(1, 20):
+            curve.add(step, 1.0 / step, (20.0, 22.0), math.nan, math.nan)
+        begun = self.pixels(curve)
+        curve.add(20, 0.05, (20.0, 22.0), 25.0, 21.0)
+        scored = self.pixels(curve)
+        assert empty != begun
+        assert begun != scored
+        curve.clear()
+        assert self.pixels(curve) == empty
+
+    def test_a_step_that_is_told_again_is_drawn_once(self, curve):
+        for loss in (0.5, 0.4, math.nan, 0.0):
+            curve.add(3, loss, (), math.nan, math.nan)
+        assert curve.losses == [(3, 0.5)]

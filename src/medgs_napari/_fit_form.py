@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 import medgs_core as medgs
 from medgs_napari import _rendered
 from medgs_napari._fit_task import Order, order_fit
-from medgs_napari._forms import form_values, scatter, settings_form
+from medgs_napari._forms import add_rows, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
 from medgs_napari._layers import extents, guess_slice_axis, pick, volume_axes
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import form_layout, row
+from medgs_napari._qt import choice, form_layout, row, section
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,12 +39,14 @@ class FitForm(QWidget):
         super().__init__()
         self._viewer = viewer
         chosen = preferences()
-        self.image, self.second, self.axis = QComboBox(), QComboBox(), QComboBox()
+        self.image, self.second, self.axis = choice(), choice(), choice()
         self.image.setToolTip("The stack of slices that is fitted.")
         self.second.setToolTip(
             "Another image of the same voxels, for instance T2 beside T1; both share one model, and help each other."
         )
-        self.axis.setToolTip("The direction in which slices are missing: as a rule that of the largest spacing.")
+        self.axis.setToolTip(
+            "The direction in which slices are missing. The first choice is suggested: of the largest spacing, or time."
+        )
         self.others = QWidget()
         self._others_layout = QVBoxLayout(self.others)
         self._others_layout.setContentsMargins(0, 0, 0, 0)
@@ -84,13 +85,13 @@ class FitForm(QWidget):
             form.addRow(label, widget)
         self._form = form
         scatter(self.plain, self)
-        section = QCollapsible("Advanced")
-        section.setDuration(0)
-        section.addWidget(self.advanced.native)
+        scatter(self.advanced, self)
+        advanced, rows = section("Advanced")
+        add_rows(rows, self.advanced)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addWidget(section)
+        layout.addWidget(advanced)
 
     @property
     def layer(self) -> Image | None:
@@ -159,8 +160,7 @@ class FitForm(QWidget):
             names, counts, guessed = axis_names(layer.axis_labels), extents(layer), guess_slice_axis(layer)
             for k in [guessed, *(k for k in range(layer.ndim) if k != guessed)]:
                 unit = "px" if str(layer.units[k]) == "pixel" else f"{layer.units[k]:~}"
-                hint = ", suggested" if k == guessed else ""
-                self.axis.addItem(f"{names[k]}: {counts[k]} slices, {abs(layer.scale[k]):.3g} {unit} apart{hint}", k)
+                self.axis.addItem(f"{names[k]}: {counts[k]} slices, every {abs(layer.scale[k]):.3g} {unit}", k)
         self.axis.blockSignals(False)
         self._sync_steps()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
 import napari
 from medgs_napari._curve import FitCurve
@@ -18,7 +18,7 @@ from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Outcome
 from medgs_napari._layers import size_note
-from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row
+from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row, scrolled
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FitWidget(QWidget):
     def _arrange(self) -> None:
         title = QLabel("<b>Train</b>: fit a model to a stack of slices")
         title.setTextFormat(Qt.TextFormat.RichText)
-        layout = QVBoxLayout(self)
+        layout = scrolled(self)
         head = row(title, help_button("train.md"))
         head.setStretch(0, 1)
         layout.addLayout(head)
@@ -118,6 +118,7 @@ class FitWidget(QWidget):
     def _pause(self) -> None:
         if self.run is not None:
             self.run.job.pause(not self.run.job.paused)
+            self.status.setText("Paused" if self.run.job.paused else "Going on …")
             self._sync()
 
     def _stop(self) -> None:
@@ -163,8 +164,12 @@ class FitWidget(QWidget):
         if not isalive(self):
             return
         self._last = fitted
-        self.bar.setRange(0, 1)
-        self.bar.setValue(1 if fitted is not None and fitted.checkpoint is None and not outcome.error else 0)
+        if fitted is not None and fitted.checkpoint is None and not outcome.error:
+            self.bar.setRange(0, 1)
+            self.bar.setValue(1)
+        elif self.bar.maximum() == 0:  # it was never known how far it is
+            self.bar.setRange(0, 1)
+            self.bar.setValue(0)
         self.status.setText(_ending(fitted, outcome))
         self._sync()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QFormLayout, QWidget
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,6 +43,12 @@ def scatter(form: Container[ValueWidget[Any]], owner: QWidget) -> None:
     """Leave a form without a place of its own: its widgets are laid out one by one in their owner."""
     form.native.setParent(owner)
     form.native.hide()
+
+
+def add_rows(rows: QFormLayout, form: Container[ValueWidget[Any]]) -> None:
+    """Lay out the widgets of a form in rows, label by label."""
+    for widget in form:
+        rows.addRow(widget.label, widget.native)
 
 
 def form_values(form: Container[ValueWidget[Any]], settings: type[BaseModel]) -> dict[str, Any]:

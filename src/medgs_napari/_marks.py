@@ -12,7 +12,7 @@ from medgs_napari._rendered import METADATA, Slices
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-FONT_SIZE = 9
+FONT_SIZE = 8
 
 
 class SliceMarks:
@@ -65,6 +65,6 @@ def describe_shown(viewer: ViewerModel) -> str:
     offset = viewer.dims.ndim - layer.ndim
     if offset + slices.axis in viewer.dims.displayed:
         count = int(slices.measured.sum())
-        return f"{count} of {len(slices.measured)} slices MEASURED, the others SYNTHETIC"
+        return f"{count} of {len(slices.measured)} slices MEASURED"
     index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
     return slices.describe(index) if 0 <= index < len(slices.measured) else ""

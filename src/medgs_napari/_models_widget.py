@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import medgs_core as medgs
 
 FILTER = f"MedGS models (*{ENDING})"
-COLUMNS = ("Model", "Source", "Hidden slices")
+COLUMNS = ("Model", "Source", "Hidden slices, dB")
+STOPPED = "*"
 LIST_HEIGHT = 110
 
 
@@ -69,11 +70,13 @@ class ModelsWidget(QWidget):
         self.list.blockSignals(True)
         self.list.clear()
         for fitted in self._session.models:
-            stopped = " (stopped early)" if fitted.checkpoint is not None else ""
-            texts = [fitted.name + stopped, fitted.source_now(self._viewer.layers), fitted.score]
+            texts = [fitted.name, fitted.source_now(self._viewer.layers), fitted.score]
             item = QTreeWidgetItem(texts)
             for column, text in enumerate(texts):
                 item.setToolTip(column, text)
+            if fitted.checkpoint is not None:
+                item.setText(0, f"{fitted.name} {STOPPED}")
+                item.setToolTip(0, f"{fitted.name}: its fit was stopped early.")
             item.setFlags(Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled)
             self.list.addTopLevelItem(item)
         total = len(self._session.models)

@@ -8,26 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QObject, Qt, QTimer, QUrl, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, QUrl, Signal
+from qtpy.QtGui import QImage, QTextDocument
 from qtpy.QtWidgets import (
     QApplication,
+    QComboBox,
     QDialog,
     QFormLayout,
+    QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QTextBrowser,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 from medgs_napari._jobs import Job
 
 POLL_MILLISECONDS = 300
 """Between two looks at a job: often enough for a progress bar, seldom enough to leave the job the processor."""
 
-HELP_SIZE = (760, 700)
+HELP_SIZE, HELP_MARGIN = (760, 700), 40
+
+CHOICE_LENGTH = 17
+"""Characters of a choice that are always seen."""
+
+LEAST_HEIGHT = 200
+"""Pixels of a dock, below which it is of no use."""
 
 
 class Ticker(QObject):
@@ -104,13 +115,30 @@ def help_button(page: str) -> QToolButton:
     return button
 
 
+class _Page(QTextBrowser):
+    """Shows pictures no wider than itself."""
+
+    def loadResource(self, kind: int, name: QUrl) -> Any:
+        """Return what a page names, pictures scaled down."""
+        found = super().loadResource(kind, name)
+        if kind != QTextDocument.ResourceType.ImageResource.value:
+            return found
+        picture = QImage(name.toLocalFile())
+        width = HELP_SIZE[0] - HELP_MARGIN
+        return (
+            picture.scaledToWidth(width, Qt.TransformationMode.SmoothTransformation)
+            if picture.width() > width
+            else picture
+        )
+
+
 def help_dialog(page: str, parent: QWidget | None = None) -> QDialog:
     """Return a window that shows a page of the docs, pictures included, without a network."""
     dialog = QDialog(parent)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setWindowTitle("MedGS help")
     dialog.resize(*HELP_SIZE)
-    browser = QTextBrowser(dialog)
+    browser = _Page(dialog)
     browser.setOpenExternalLinks(True)
     path = docs_folder() / page
     browser.setSearchPaths([str(path.parent)])
@@ -128,6 +156,38 @@ def docs_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "docs"
 
 
+class _DockArea(QScrollArea):
+    """Scrolls up and down only: it is as wide as what it holds needs."""
+
+    def __init__(self, inner: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inner)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the contents and of the bar beside them."""
+        inner, bar = self.widget(), self.verticalScrollBar()
+        return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width(), LEAST_HEIGHT)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask for another width when the contents do."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+def scrolled(dock: QWidget) -> QVBoxLayout:
+    """Return the layout that a dock fills; where the window is too low for it, it scrolls and nothing is squeezed."""
+    inner = QWidget()
+    layout = QVBoxLayout(inner)
+    outer = QVBoxLayout(dock)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(_DockArea(inner))
+    return layout
+
+
 def row(*widgets: QWidget) -> QHBoxLayout:
     """Return widgets side by side."""
     layout = QHBoxLayout()
@@ -142,6 +202,25 @@ def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
     made.setToolTip(tooltip)
     made.clicked.connect(lambda: clicked())
     return made
+
+
+def section(title: str) -> tuple[QCollapsible, QFormLayout]:
+    """Return a part of a dock that is folded away at first, and the rows in it."""
+    folded = QCollapsible(title, collapsedIcon="▶")
+    folded.setDuration(0)
+    inner = QWidget()
+    rows = form_layout()
+    inner.setLayout(rows)
+    folded.addWidget(inner)
+    return folded, rows
+
+
+def choice() -> QComboBox:
+    """Return a box of choices that a long name does not make wider."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(CHOICE_LENGTH)
+    return box
 
 
 def note() -> QLabel:

@@ -8,23 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QStackedWidget, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 import medgs_core as medgs
-from medgs_napari._forms import form_values, scatter, settings_form
-from medgs_napari._qt import form_layout, note
+from medgs_napari._forms import add_rows, form_values, scatter, settings_form
+from medgs_napari._qt import choice, form_layout, note, section
 
 FACTOR = 4
 SAMPLINGS = {
-    "factor": "a number of slices per step",
-    "spacing": "a distance between slices",
-    "isotropic": "as fine as the pixels (isotropic)",
-    "positions": "chosen positions only",
+    "factor": "slices per step",
+    "spacing": "distance between slices",
+    "isotropic": "isotropic: as the pixels",
+    "positions": "chosen positions",
 }
 SHOWN_AS = {
-    "virtual": "virtual: rendered when looked at",
-    "streamed": "streamed: all slices, into memory",
+    "virtual": "virtual: as looked at",
+    "streamed": "streamed: into memory",
 }
 
 
@@ -36,7 +35,7 @@ class RenderForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sampling, self.shown_as = QComboBox(), QComboBox()
+        self.sampling, self.shown_as = choice(), choice()
         for box, choices in ((self.sampling, SAMPLINGS), (self.shown_as, SHOWN_AS)):
             for key, text in choices.items():
                 box.addItem(text, key)
@@ -65,13 +64,13 @@ class RenderForm(QWidget):
         for label, widget in (("Slices by", self.sampling), ("", self._pages), ("Show as", self.shown_as)):
             form.addRow(label, widget)
         scatter(self.values, self)
-        section = QCollapsible("Advanced")
-        section.setDuration(0)
-        section.addWidget(self.advanced.native)
+        scatter(self.advanced, self)
+        advanced, rows = section("Advanced")
+        add_rows(rows, self.advanced)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addWidget(section)
+        layout.addWidget(advanced)
 
     @property
     def streamed(self) -> bool:
@@ -87,6 +86,10 @@ class RenderForm(QWidget):
             If one breaks its rule.
         """
         key = self.sampling.currentData()
+        if key == "positions" and not self.values["positions"].value.strip():
+            raise ValueError(
+                "Chosen positions are slice coordinates, got none; give some, for instance 10, 10.25, 10.5."
+            )
         values = form_values(self.values, medgs.RenderConfig)
-        chosen: dict[str, Any] = {"isotropic": True} if key == "isotropic" else {key: values.get(key, ())}
+        chosen: dict[str, Any] = {"isotropic": True} if key == "isotropic" else {key: values[key]}
         return medgs.RenderConfig(**chosen, **form_values(self.advanced, medgs.RenderConfig))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QWidget
 
 import napari
 from medgs_napari._arrays import LayerArray
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row
+from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row, scrolled
 from medgs_napari._recipes import RenderRecipe, changed_settings
 from medgs_napari._render_form import RenderForm
 from medgs_napari._rendered import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import medgs_core as medgs
 
 MIB = 2**20
-UNCERTAINTY_COLORS = "inferno"
+UNCERTAINTY_COLORS = "red"
 BRIGHTEST_PERCENTILE = 99.5
 
 
@@ -79,7 +79,7 @@ class RenderWidget(QWidget):
     def _arrange(self) -> None:
         title = QLabel("<b>Interpolate</b>: slices that were never measured")
         title.setTextFormat(Qt.TextFormat.RichText)
-        layout = QVBoxLayout(self)
+        layout = scrolled(self)
         head = row(title, help_button("interpolate.md"))
         head.setStretch(0, 1)
         layout.addLayout(head)

@@ -44,12 +44,12 @@ class Slices:
     def describe(self, index: int) -> str:
         """Say what one slice is."""
         t = float(self.coordinates[index])
-        place = f"slice {index + 1} of {len(self.coordinates)}"
+        place = f"{index + 1} of {len(self.coordinates)}"
         if self.measured[index]:
-            return f"MEASURED: slice {round(t)} of the scan\n{place}"
+            return f"MEASURED slice {round(t)}\n{place}"
         if abs(t - round(t)) < ON_SLICE:
-            return f"SYNTHETIC: in place of slice {round(t)} of the scan\n{place}"
-        return f"SYNTHETIC: between slices {int(t)} and {int(t) + 1} (t = {t:.2f})\n{place}"
+            return f"SYNTHETIC slice {round(t)}\n{place}"
+        return f"SYNTHETIC at {t:.2f}\n{place}"
 
 
 @dataclass(frozen=True, eq=False)

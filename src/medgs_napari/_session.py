@@ -120,16 +120,16 @@ class Session:
 
 
 def score_text(scores: Any) -> str:
-    """Say how well hidden slices were predicted, beside linear interpolation.
+    """Say how well hidden slices were predicted, beside linear interpolation, in dB.
 
     Examples
     --------
     >>> score_text({"medgs": 27.26, "linear": 26.63})
-    '27.3 dB, linear 26.6 dB'
+    '27.3 (linear 26.6)'
     """
     if OURS in scores:
-        return f"{scores[OURS]:.1f} dB, {REFERENCE} {scores[REFERENCE]:.1f} dB"
-    return "not scored" if not scores else f"no slice was hidden; {REFERENCE} {scores[REFERENCE]:.1f} dB"
+        return f"{scores[OURS]:.1f} ({REFERENCE} {scores[REFERENCE]:.1f})"
+    return "none" if not scores else f"none (linear {scores[REFERENCE]:.1f})"
 
 
 def fitted_from_file(model: medgs.FittedModel, path: str) -> Fitted:

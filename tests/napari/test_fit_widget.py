@@ -291,7 +291,7 @@ class TestForm:
         assert dock.form.image.currentText() == "more"
 
     def test_axes_are_named_and_the_likely_one_is_chosen(self, dock):
-        assert dock.form.axis.currentText() == "z: 9 slices, 3 mm apart, suggested"
+        assert dock.form.axis.currentText() == "z: 9 slices, every 3 mm"
         assert [dock.form.axis.itemData(k) for k in range(3)] == [0, 1, 2]
 
     def test_other_axes_begin_at_what_is_shown(self, viewer, dock):

@@ -103,6 +103,7 @@ def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
         ("2, 1", "positions must increase"),
         ("0, 99", "positions must lie between"),
         ("one", "positions should be"),
+        (" ", "Chosen positions are slice coordinates, got none"),
     ):
         dock.form.values["positions"].value = text
         assert sentence in dock.plan.text()
@@ -113,7 +114,7 @@ def test_uncertainty_is_a_layer_of_its_own(qtbot, viewer, dock, model):
     dock.uncertainty.click()
     done(qtbot, dock)
     (layer,) = viewer.layers
-    assert (layer.name, layer.colormap.name, layer.dtype) == ("scan uncertainty", "inferno", np.float32)
+    assert (layer.name, layer.colormap.name, layer.dtype) == ("scan uncertainty", "red", np.float32)
     np.testing.assert_array_equal(layer.data, medgs.render_uncertainty(model, factor=4).voxels.transpose(2, 1, 0))
     assert not layer.data[::4].any()
 
@@ -132,7 +133,7 @@ def test_the_viewer_says_what_is_shown_until_it_is_told_not_to(viewer, dock):
     dock.interpolate.click()
     viewer.dims.set_current_step(0, 4)
     text = viewer.canvas.overlays.text
-    assert text.text.startswith("MEASURED: slice 1")
+    assert text.text.startswith("MEASURED slice 1")
     dock.marks_box.setChecked(False)
     assert not text.visible
 

@@ -63,9 +63,9 @@ def test_one_fit_runs_at_a_time():
 
 
 def test_scores_are_told_beside_linear(model):
-    assert score_text({"medgs": 27.26, "linear": 26.63}) == "27.3 dB, linear 26.6 dB"
-    assert score_text({"linear": 26.63, "blend": 27.0}) == "no slice was hidden; linear 26.6 dB"
-    assert score_text({}) == "not scored"
+    assert score_text({"medgs": 27.26, "linear": 26.63}) == "27.3 (linear 26.6)"
+    assert score_text({"linear": 26.63, "blend": 27.0}) == "none (linear 26.6)"
+    assert score_text({}) == "none"
     assert "linear" in Fitted("m", model, ()).score
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of, virtual_levels
 from medgs_napari._frames import Frame, frame_of_volume
 
@@ -113,13 +114,14 @@ def virtual_layers(
 
     sampling = regular_sampling(model, config)
     lazy = medgs.lazy_volume(model, config)
+    fine = Ahead(lazy)
     coarse = Nearest(model.volume, model.axis, model.skipped, lazy.coordinates)
     layers = []
     for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):
         if model.has_source:
-            data: Any = virtual_levels(lazy, coarse, drawn.frame, drawn.part, model.volume)
+            data: Any = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
         else:
-            data = [LayerArray(lazy, drawn.frame, drawn.part, model.volume)]
+            data = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
         settings = {**drawn.settings, "multiscale": len(data) > 1}
         settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
         layers.append(replace(drawn, data=data if len(data) > 1 else data[0], settings=settings))

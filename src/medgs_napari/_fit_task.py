@@ -68,6 +68,8 @@ def order_fit(
     """
     import medgs_core as medgs
 
+    if len({one.frame.order for one in picks}) > 1 or any(one.origin is None for one in picks):
+        picks = tuple(one.without_origin() for one in picks)  # in one order of axes and one world
     axis = picks[0].frame.volume_axis
     along = medgs.FitConfig(**{**config.model_dump(), "axis": str(axis)})
     inputs = tuple(Input(one.name, one.origin.path if one.origin else None, one.number) for one in picks)
@@ -131,7 +133,9 @@ class FitTask:
             if order.resumed is not None:
                 volume = order.resumed.model.volume
             else:
-                volume = medgs.combine_volumes(*(one.volume() for one in order.picks))
+                shared = medgs.combine_volumes(*(one.volume() for one in order.picks))
+                # what happens to the layer's data later must not happen to the model
+                volume = replace(shared, voxels=shared.voxels.copy(order="K"))
             job.checkpoint()
             self.volume = volume
             self.preview = Preview(volume, order.frames[0].volume_axis, order.factor, self._changed)

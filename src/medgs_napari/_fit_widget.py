@@ -16,7 +16,7 @@ from medgs_napari._estimate import estimate_job
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import Fit, Order
-from medgs_napari._jobs import Outcome
+from medgs_napari._jobs import Job, Outcome
 from medgs_napari._layers import size_note
 from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row, scrolled
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
@@ -46,6 +46,7 @@ class FitWidget(QWidget):
         self._ticker = Ticker()
         self._last: Fitted | None = None
         self._last_order: Order | None = None
+        self._planning: Job[str] | None = None
         self.form = FitForm(napari_viewer)
         self.plan, self.status = note(), note()
         self.bar, self.curve = QProgressBar(), FitCurve()
@@ -174,7 +175,10 @@ class FitWidget(QWidget):
         self._sync()
 
     def _estimate(self) -> None:
-        """Say what a fit would take, looked up in a thread."""
+        """Say what a fit would take, looked up in a thread, one at a time."""
+        if self.run is not None or (self._planning is not None and self._planning.running):
+            self._delay.start()
+            return
         layer, axis = self.form.layer, self.form.slice_axis
         if layer is None or axis is None:
             self.plan.setText("Open a stack of slices: an image with 3 axes.")
@@ -190,9 +194,9 @@ class FitWidget(QWidget):
         if large:
             self.plan.setText(large)
             return
-        job = estimate_job(order)
-        job.ended.connect(self._estimated)
-        self._ticker.follow(job)
+        self._planning = estimate_job(order)
+        self._planning.ended.connect(self._estimated)
+        self._ticker.follow(self._planning)
 
     def _estimated(self, outcome: Outcome[str]) -> None:
         if isalive(self):

@@ -87,6 +87,15 @@ class Picked:
         """Which volume of a file's series it is."""
         return self.steps[0] if self.origin is not None and self.origin.volume.series else None
 
+    def without_origin(self) -> Picked:
+        """Return the same as it stands in napari, whatever its file says."""
+        order = tuple(2 - k if step is None else None for k, step in zip(self._places(), self.steps, strict=True))
+        return replace(self, origin=None, frame=replace(self.frame, order=order))
+
+    def _places(self) -> list[int]:
+        """Return for each axis of the layer how many axes of the volume come before it."""
+        return [sum(step is None for step in self.steps[:k]) for k in range(len(self.steps))]
+
     def volume(self) -> medgs.Volume:
         """Return the volume, read or computed now where the data are on a disk or still to be computed."""
         import medgs_core as medgs

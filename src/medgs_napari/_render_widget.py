@@ -68,7 +68,9 @@ class RenderWidget(QWidget):
         self.python = button("Copy as Python", "Copy a script that renders the same without napari.", self._python)
         self.command = button("Copy as command", "Copy the command that renders the same.", self._command)
         self._arrange()
-        self.marks = SliceMarks(napari_viewer)
+        marks = SliceMarks(napari_viewer)
+        self.marks = marks
+        self.destroyed.connect(lambda: marks.turn(False))  # or its last words would stay
         self.marks_box.toggled.connect(self.marks.turn)
         self.marks_box.setChecked(True)
         self.models.chosen.connect(self._sync)

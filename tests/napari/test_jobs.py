@@ -5,6 +5,7 @@ import time
 import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -187,6 +188,10 @@ class TestFit:
         direct = medgs.fit_model(order.picks[0].volume(), order.config).model
         assert medgs.model_hash(fit.model) == medgs.model_hash(direct)
         assert fit.checkpoint is None
+
+    def test_the_model_does_not_share_the_memory_of_the_layer(self, order):
+        fit = Ended(Job(task_for(order))).outcome.result
+        assert not np.shares_memory(fit.model.volume.voxels, order.picks[0].data)
 
     def test_news_hold_no_model(self, order):
         states = Ended(Job(task_for(order))).states

@@ -5,6 +5,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 import medgs_core as medgs
+from medgs_napari._fit_task import order_fit
 from medgs_napari._frames import axis_names, frame_of_volume
 from medgs_napari._layers import METADATA, Origin, guess_slice_axis, layer_data, layer_volume, pick, size_note
 from medgs_napari._rendered import virtual_layers
@@ -216,3 +217,17 @@ class TestOrigin:
         _, layer = self.layer()
         layer.data = layer.data + 1
         assert pick(layer).origin is None
+
+    def test_beside_a_layer_without_a_file_it_counts_as_one_too(self):
+        affine = np.array([[0, 0, 3.0, 1], [0.7, 0, 0, 2], [0, 0.5, 0, 3], [0, 0, 0, 1.0]])
+        volume = medgs.Volume(VOXELS.transpose(2, 1, 0), affine, "mm")
+        frame = frame_of_volume(volume, 2)
+        data = layer_data(volume, frame.order)
+        first = image(data, **frame.place, metadata={METADATA: Origin(volume, "scan.nii", frame)})
+        second = image(data * 2, **frame.place)
+        picks = tuple(pick(one, 2) for one in (first, second))
+        assert picks[0].frame.order != picks[1].frame.order
+        order = order_fit("", picks, medgs.FitConfig(), factor=2, seconds=1.0)
+        both = medgs.combine_volumes(*(one.volume() for one in order.picks))
+        np.testing.assert_array_equal(both.voxels[..., 0] * 2, both.voxels[..., 1])
+        assert [one.path for one in order.recipe.inputs] == [None, None]

@@ -138,6 +138,15 @@ def test_the_viewer_says_what_is_shown_until_it_is_told_not_to(viewer, dock):
     assert not text.visible
 
 
+def test_the_words_go_with_the_dock(qtbot, viewer, dock):
+    dock.interpolate.click()
+    text = viewer.canvas.overlays.text
+    assert text.visible
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: not text.visible, timeout=TIMEOUT)
+
+
 class TestModels:
     def test_the_list_shows_name_source_and_scores(self, viewer, dock, model):
         item = dock.models.list.topLevelItem(0)

@@ -75,7 +75,7 @@ def main() -> None:
     _, train = viewer.window.add_plugin_dock_widget("medgs-napari", "Train")
     print(f"open Train: {time.perf_counter() - begun:.2f} s, torch loaded: {'torch' in sys.modules}")
     begun = time.perf_counter()
-    viewer.window.add_plugin_dock_widget("medgs-napari", "Interpolate", tabify=True)
+    _, interpolate = viewer.window.add_plugin_dock_widget("medgs-napari", "Interpolate", tabify=True)
     print(f"open Interpolate: {time.perf_counter() - begun:.2f} s, torch loaded: {'torch' in sys.modules}")
     wait(5)
     for number in (1, 2):
@@ -104,6 +104,8 @@ def main() -> None:
     )
     print(f"  window late by: {delays.describe()}")
     print(f"slider over virtual slices: {slide(viewer)}, again: {slide(viewer)}")
+    interpolate.marks_box.setChecked(False)
+    print(f"the same without words in the corner, all slices known: {slide(viewer)}")
     whole = np.asarray(viewer.layers[-1].data[0])
     viewer.layers.pop()
     viewer.add_image(whole, scale=(0.75, 0.8, 0.8), units=("mm",) * 3)

@@ -5,6 +5,7 @@ A volume that renders on access comes in, the same goes out, only sooner.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="medgs ahead")
         self._coming: dict[int, Future[Any]] = {}
         self._last = 0
+        self._lock = threading.Lock()  # with napari's asynchronous slicing another thread looks too
 
     def __getitem__(self, key: tuple[Any, ...]) -> Any:
         """Return what a tuple of integers and slices, one for each axis, picks."""
@@ -40,11 +42,13 @@ class Ahead:
         touched = range(count)[along] if isinstance(along, slice) else range(along, along + 1)
         if len(touched) != 1:
             return self._lazy[key]
-        coming = self._coming.pop(touched[0], None)
+        with self._lock:
+            coming = self._coming.pop(touched[0], None)
         if coming is not None and not coming.cancel():
             coming.exception()  # waits; an error comes up again below, where it is asked for
         found = self._lazy[key]
-        self._go_ahead(touched[0], count)
+        with self._lock:
+            self._go_ahead(touched[0], count)
         return found
 
     def _go_ahead(self, i: int, count: int) -> None:

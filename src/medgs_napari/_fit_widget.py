@@ -43,7 +43,7 @@ class FitWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
-        self._ticker = Ticker()
+        self._ticker = Ticker(self)
         self._last: Fitted | None = None
         self._last_order: Order | None = None
         self._planning: Job[str] | None = None

@@ -42,10 +42,18 @@ LEAST_HEIGHT = 200
 
 
 class Ticker(QObject):
-    """Polls jobs from the window's thread for as long as they run; asks them to stop when the program ends."""
+    """Polls jobs from the window's thread for as long as they run; asks them to stop when the program ends.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    owner : QWidget
+        When it goes, the ticker goes too, but not before its jobs have ended.
+    """
+
+    def __init__(self, owner: QWidget) -> None:
         super().__init__(QApplication.instance())
+        self._retired = False
+        owner.destroyed.connect(self.retire)
         self._jobs: list[Job[Any]] = []
         self._timer = QTimer(self)
         self._timer.setInterval(POLL_MILLISECONDS)
@@ -63,12 +71,20 @@ class Ticker(QObject):
         for job in self._jobs:
             job.cancel()
 
+    def retire(self) -> None:
+        """Go as soon as no job runs."""
+        self._retired = True
+        if not self._jobs:
+            self.deleteLater()
+
     def _poll(self) -> None:
         for job in list(self._jobs):
             if not job.poll():
                 self._jobs.remove(job)
         if not self._jobs:
             self._timer.stop()
+            if self._retired:
+                self.deleteLater()
 
 
 class Relay(QObject):

@@ -48,11 +48,13 @@ class Ticker(QObject):
     ----------
     owner : QWidget
         When it goes, the ticker goes too, but not before its jobs have ended.
+    stops : bool
+        Whether its jobs are asked to end when the owner goes.
     """
 
-    def __init__(self, owner: QWidget) -> None:
+    def __init__(self, owner: QWidget, *, stops: bool = False) -> None:
         super().__init__(QApplication.instance())
-        self._retired = False
+        self._retired, self._stops = False, stops
         owner.destroyed.connect(self.retire)
         self._jobs: list[Job[Any]] = []
         self._timer = QTimer(self)
@@ -74,6 +76,8 @@ class Ticker(QObject):
     def retire(self) -> None:
         """Go as soon as no job runs."""
         self._retired = True
+        if self._stops:
+            self.stop()
         if not self._jobs:
             self.deleteLater()
 

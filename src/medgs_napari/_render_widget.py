@@ -50,7 +50,7 @@ class RenderWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._ticker = Ticker(self)
+        self._ticker = Ticker(self, stops=True)
         self._job: Job[Any] | None = None
         self._recipe: RenderRecipe | None = None
         self._stream: tuple[Stream, list[Any]] | None = None

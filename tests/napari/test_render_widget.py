@@ -83,6 +83,19 @@ def test_a_stream_goes_on_without_its_layer(qtbot, viewer, dock):
     assert len(viewer.layers) == 0
 
 
+def test_a_stream_ends_with_its_dock(qtbot, viewer, dock, monkeypatch):
+    import time
+
+    monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: time.sleep(0.1))
+    choose(dock.form.shown_as, "streamed")
+    dock.interpolate.click()
+    job = dock._job
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: job.cancelled, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 0, timeout=TIMEOUT)
+
+
 @pytest.mark.parametrize(
     ("key", "field", "value", "slices"),
     [("spacing", "spacing", 1.0, 25), ("isotropic", None, None, 35), ("positions", "positions", "1, 1.5, 2", 3)],

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 
+import napari
 import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
-import napari
 from medgs_napari._rendered import virtual_layers
 from medgs_napari._session import session_of
 

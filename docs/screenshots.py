@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QApplication, QWidget
-
 import napari
+from qtpy.QtWidgets import QApplication, QWidget
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1280, 800)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import napari
+
 from medgs_napari._session import ENDING
 
 

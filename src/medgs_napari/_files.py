@@ -116,10 +116,11 @@ def write_nifti(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def _read_model(path: str) -> list[LayerData]:
+    from napari import current_viewer
+
     import medgs_core as medgs
     from medgs_napari._rendered import virtual_layers
     from medgs_napari._session import fitted_from_file, session_of
-    from napari import current_viewer
 
     fitted = fitted_from_file(medgs.load_model(path), path)
     viewer = current_viewer()

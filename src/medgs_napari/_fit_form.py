@@ -13,10 +13,11 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 import medgs_core as medgs
 from medgs_napari import _rendered
+from medgs_napari._axes import extents, guess_slice_axis, volume_axes
 from medgs_napari._fit_task import Order, order_fit
 from medgs_napari._forms import add_rows, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
-from medgs_napari._layers import extents, guess_slice_axis, pick, volume_axes
+from medgs_napari._layers import pick
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import choice, form_layout, row, section

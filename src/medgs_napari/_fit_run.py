@@ -15,8 +15,9 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from medgs_napari._fit_task import Fit, FitTask, Order
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._live import LiveLayers
-from medgs_napari._qt import Relay, Ticker, complain
+from medgs_napari._qt import complain
 from medgs_napari._session import Fitted, Session
+from medgs_napari._ticker import Relay, Ticker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

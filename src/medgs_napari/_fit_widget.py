@@ -6,20 +6,22 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import napari
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
-import napari
+from medgs_napari._axes import size_note
 from medgs_napari._curve import FitCurve
 from medgs_napari._estimate import estimate_job
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import Fit, Order
+from medgs_napari._help import help_button
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._layers import size_note
-from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row, scrolled
+from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
+from medgs_napari._ticker import Ticker
 
 if TYPE_CHECKING:
     import medgs_core as medgs

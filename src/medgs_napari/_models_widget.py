@@ -13,8 +13,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._qt import Ticker, button, complain, row, tell
+from medgs_napari._qt import button, complain, row, tell
 from medgs_napari._session import ENDING, Fitted, Session, fitted_from_file
+from medgs_napari._ticker import Ticker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

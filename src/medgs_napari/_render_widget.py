@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import napari
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QWidget
 
-import napari
-from medgs_napari._arrays import LayerArray
+from medgs_napari._help import help_button
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import Ticker, button, complain, copy_text, help_button, note, row, scrolled
+from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
 from medgs_napari._recipes import RenderRecipe, changed_settings
 from medgs_napari._render_form import RenderForm
 from medgs_napari._rendered import (
-    METADATA,
     Drawn,
-    blank_layers,
-    describe_slices,
-    regular_sampling,
+    describe_rendering,
+    named,
     virtual_layers,
 )
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._stream import Stream
+from medgs_napari._ticker import Ticker
+from medgs_napari._uncertainty import uncertainty_layers
 
 if TYPE_CHECKING:
     import medgs_core as medgs
-
-MIB = 2**20
-UNCERTAINTY_COLORS = "red"
-BRIGHTEST_PERCENTILE = 99.5
 
 
 class RenderWidget(QWidget):
@@ -131,7 +125,7 @@ class RenderWidget(QWidget):
             self._fill(layers)
             return
         for drawn in layers:
-            self._viewer.add_image(drawn.data, **_named(drawn.settings, "interpolated"))
+            self._viewer.add_image(drawn.data, **named(drawn.settings, "interpolated"))
         self._sync()
 
     def _fill(self, layers: Sequence[Drawn]) -> None:
@@ -139,7 +133,7 @@ class RenderWidget(QWidget):
         stream = Stream(layers)
         added = []
         for drawn, filled in zip(layers, stream.filled, strict=True):
-            settings = {**_named(drawn.settings, "interpolated"), "multiscale": False}
+            settings = {**named(drawn.settings, "interpolated"), "multiscale": False}
             if not drawn.frame.rgb and "contrast_limits" not in settings:  # napari would guess from black slices
                 settings["contrast_limits"] = (0.0, 1.0)
             added.append(self._viewer.add_image(filled.array, **settings))
@@ -220,55 +214,3 @@ class RenderWidget(QWidget):
     def _command(self) -> None:
         if self._recipe is not None:
             copy_text(self._recipe.command(self._path), "Command")
-
-
-def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, streamed: bool) -> str:
-    """Return how many slices a rendering has, how far apart, and what they take.
-
-    Raises
-    ------
-    ValueError
-        If a layer cannot show them.
-    """
-    sampling = regular_sampling(model, config)
-    slices = describe_slices(model, config, 0)
-    count, measured = len(sampling.coordinates), int(slices.measured.sum())
-    spacing = model.volume.spacing[model.axis] * sampling.step
-    voxels = model.volume.voxels
-    size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
-    unit = "px" if model.volume.unit == "unknown" else model.volume.unit
-    memory = f"; {size:,.0f} MiB of memory" if streamed else ""
-    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{memory}."
-
-
-def uncertainty_layers(fitted: Fitted, config: medgs.RenderConfig, job: Job[Any]) -> list[Drawn]:
-    """Return layers with the bounds of the error; called in the thread of a job.
-
-    Raises
-    ------
-    ValueError
-        If the model knows no bounds, or the slices are not evenly spaced.
-    """
-    import medgs_core as medgs
-
-    def report(done: int, total: int) -> None:
-        job.checkpoint()
-        job.report((done, total))
-
-    model = fitted.model
-    sampling = regular_sampling(model, config)
-    bounds = medgs.render_uncertainty(model, config, report=report)
-    plain = tuple(replace(frame, look={}, rgb=False) for frame in fitted.frames)
-    layers = []
-    for drawn in blank_layers(fitted.name, bounds, plain, sampling.start, sampling.step):
-        data = np.asarray(LayerArray(bounds.voxels, drawn.frame, drawn.part, bounds))
-        brightest = float(np.percentile(data, BRIGHTEST_PERCENTILE)) or 1.0
-        settings = _named(drawn.settings, "uncertainty")
-        settings |= {"colormap": UNCERTAINTY_COLORS, "blending": "additive", "contrast_limits": (0.0, brightest)}
-        settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
-        layers.append(replace(drawn, data=data, settings=settings))
-    return layers
-
-
-def _named(settings: dict[str, Any], what: str) -> dict[str, Any]:
-    return {**settings, "name": f"{settings['name']} {what}"}

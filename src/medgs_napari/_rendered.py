@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 METADATA = "medgs_slices"
 """Key in the metadata of a layer under which its `Slices` stand."""
 
+MIB = 2**20
+
 ON_SLICE = 1e-6
 """Slice coordinates this close to a slice of the scan are that slice."""
 
@@ -91,6 +93,25 @@ def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: 
     stored = model.has_source and not config.denoise
     measured = np.array([stored and medgs.is_measured(model, float(t)) for t in coordinates])
     return Slices(axis, coordinates, measured)
+
+
+def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, streamed: bool) -> str:
+    """Return how many slices a rendering has, how far apart, and what they take.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot show them.
+    """
+    sampling = regular_sampling(model, config)
+    slices = describe_slices(model, config, 0)
+    count, measured = len(sampling.coordinates), int(slices.measured.sum())
+    spacing = model.volume.spacing[model.axis] * sampling.step
+    voxels = model.volume.voxels
+    size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
+    unit = "px" if model.volume.unit == "unknown" else model.volume.unit
+    memory = f"; {size:,.0f} MiB of memory" if streamed else ""
+    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{memory}."
 
 
 def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:
@@ -166,3 +187,8 @@ def _look(
 def _suffix(volume: medgs.Volume, part: Part) -> str:
     image = f" image {part.image + 1}" if volume.members else ""
     return image + ("" if part.channel is None else f" channel {part.channel}")
+
+
+def named(settings: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the settings of a layer with a word more in its name."""
+    return {**settings, "name": f"{settings['name']} {what}"}

@@ -6,8 +6,9 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QTextBrowser, QWidget
 
 from medgs_napari._curve import FitCurve
+from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
-from medgs_napari._qt import Relay, Ticker, docs_folder, help_dialog
+from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
 

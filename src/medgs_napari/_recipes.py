@@ -62,8 +62,9 @@ class FitRecipe:
             lines = [f"volume = {source}"]
         else:
             names = " and ".join(repr(one.name) for one in self.inputs)
+            saved = "" if model_path else f", once it is saved as {UNNAMED}"
             lines = [
-                f"# {names} did not come from a file as it is: the model remembers what was fitted",
+                f"# {names} did not come from a file as it is: the model remembers what was fitted{saved}",
                 f"volume = medgs.load_model({model_path or UNNAMED!r}).volume",
             ]
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())

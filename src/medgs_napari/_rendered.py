@@ -47,12 +47,11 @@ class Slices:
     def describe(self, index: int) -> str:
         """Say what one slice is."""
         t = float(self.coordinates[index])
-        place = f"{index + 1} of {len(self.coordinates)}"
         if self.measured[index]:
-            return f"MEASURED slice {round(t)}\n{place}"
+            return f"MEASURED\nslice {round(t)}"
         if abs(t - round(t)) < ON_SLICE:
-            return f"SYNTHETIC slice {round(t)}\n{place}"
-        return f"SYNTHETIC at {t:.2f}\n{place}"
+            return f"SYNTHETIC\nin place of slice {round(t)}"
+        return f"SYNTHETIC\nbetween slices {int(t)} and {int(t) + 1} ({t:.2f})"
 
 
 @dataclass(frozen=True, eq=False)

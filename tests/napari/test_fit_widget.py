@@ -8,8 +8,10 @@ from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
 from medgs_napari import _fit_widget
+from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_widget import FitWidget
 from medgs_napari._live import FITTING
+from medgs_napari._preferences import Preferences
 from medgs_napari._session import session_of
 
 from .conftest import SPACING, needs_display
@@ -281,6 +283,12 @@ class TestForm:
         qtbot.waitUntil(lambda: dock.plan.text() != "", timeout=TIMEOUT)
         assert "Open a stack of slices" in dock.plan.text()
         assert not dock.start.isEnabled()
+
+    def test_it_begins_with_what_the_user_prefers(self, viewer, monkeypatch):
+        monkeypatch.setattr("medgs_napari._fit_form.preferences", lambda: Preferences("cpu", "quality", 9.0))
+        form = FitForm(viewer)
+        assert form.settings() == {"preset": "quality", "device": "cpu", "seed": 0}
+        form.deleteLater()
 
     def test_names_follow_the_layers(self, viewer, dock, source):
         source.name = "renamed"

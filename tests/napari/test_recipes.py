@@ -58,6 +58,7 @@ def test_an_image_without_a_file_is_taken_from_the_model(fitted, tmp_path, capsy
     recipe = FitRecipe((Input("edited image"),), {**QUICK, "axis": "2"})
     text = recipe.python(str(path))
     assert "# 'edited image' did not come from a file as it is: the model remembers what was fitted" in text
+    assert "once it is saved as model.medgs" in recipe.python()
     exec(compile(text, "recipe", "exec"), {})
     assert medgs.model_hash(medgs.load_model(path)) == medgs.model_hash(model)
     assert recipe.command().splitlines() == [

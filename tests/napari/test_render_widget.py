@@ -146,7 +146,7 @@ def test_the_viewer_says_what_is_shown_until_it_is_told_not_to(viewer, dock):
     dock.interpolate.click()
     viewer.dims.set_current_step(0, 4)
     text = viewer.canvas.overlays.text
-    assert text.text.startswith("MEASURED slice 1")
+    assert text.text.startswith("MEASURED\nslice 1")
     dock.marks_box.setChecked(False)
     assert not text.visible
 

@@ -17,14 +17,14 @@ def layers(model):
 def test_measured_and_synthetic_slices_are_told_apart(model):
     slices = describe_slices(model, medgs.RenderConfig(factor=4), 0)
     np.testing.assert_array_equal(np.flatnonzero(slices.measured), np.arange(9) * 4)
-    assert slices.describe(8) == "MEASURED slice 2\n9 of 33"
-    assert slices.describe(9) == "SYNTHETIC at 2.25\n10 of 33"
+    assert slices.describe(8) == "MEASURED\nslice 2"
+    assert slices.describe(9) == "SYNTHETIC\nbetween slices 2 and 3 (2.25)"
 
 
 def test_denoised_slices_are_not_measured(model):
     slices = describe_slices(model, medgs.RenderConfig(denoise=True), 0)
     assert not slices.measured.any()
-    assert slices.describe(2).startswith("SYNTHETIC slice 2")
+    assert slices.describe(2).startswith("SYNTHETIC\nin place of slice 2")
 
 
 def test_two_images_are_two_layers_with_looks_of_their_own(scan):
@@ -77,7 +77,7 @@ class TestMarks:
         marks = SliceMarks(viewer)
         marks.turn(True)
         overlay = viewer.canvas.overlays.text
-        for index, word in ((8, "MEASURED slice 2"), (9, "SYNTHETIC at 2.25")):
+        for index, word in ((8, "MEASURED\nslice 2"), (9, "SYNTHETIC\nbetween slices 2 and 3")):
             viewer.dims.set_current_step(0, index)
             assert overlay.visible
             assert overlay.text.startswith(word)

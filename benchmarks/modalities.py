@@ -17,7 +17,6 @@ from _withheld import Part, add_noise, read_part, take_part
 from scipy.ndimage import gaussian_filter1d
 
 import medgs_core as medgs
-from medgs_core.cli._demo import find_scan
 from medgs_core.volume import fit_dtype, robust_window
 
 STRIDE = 2
@@ -72,7 +71,7 @@ def measure(pair: str, noise: float) -> Row:
 
 def scan_twice() -> tuple[Part, Part]:
     """Return both volumes of the scan in the nibabel package."""
-    first, second = (take_part(medgs.read_volume(find_scan(), volume=number), 2, STRIDE) for number in (0, 1))
+    first, second = (take_part(medgs.read_volume(medgs.find_example(), volume=number), 2, STRIDE) for number in (0, 1))
     return first, second
 
 

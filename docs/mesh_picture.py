@@ -12,7 +12,6 @@ import numpy as np
 from scipy import ndimage
 
 import medgs_core as medgs
-from medgs_core.cli._demo import find_scan
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -99,12 +98,11 @@ def draw_slice(view: plt.Axes, scan: medgs.Volume) -> None:
 
 def main() -> None:
     """Mark, fit, extract, draw."""
-    scan = medgs.read_volume(find_scan(), volume=0)
+    scan = medgs.read_volume(medgs.find_example(), volume=0)
     marks = mark(scan)
     model = medgs.fit_model(scan, medgs.FitConfig(), labels=marks).model
     surfaces = tuple(
-        medgs.extract_surface(model, label=label, smooth=10, faces=count, spacing=1.0)
-        for label, count in FACES.items()
+        medgs.extract_surface(model, label=label, smooth=10, faces=count, spacing=1.0) for label, count in FACES.items()
     )
     for surface in surfaces:
         print(surface.label, f"{surface.volume / 1000:.1f} ml", surface.watertight)

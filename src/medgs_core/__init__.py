@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medgs_core.classical_labels import interpolate_labels
     from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
+    from medgs_core.example import find_example
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     from medgs_core.mesh import Surface
     from medgs_core.metrics import psnr, ssim
     from medgs_core.model import FitCheckpoint, FittedModel, FoldedGaussians
-    from medgs_core.model_file import load_checkpoint, load_model, save_checkpoint, save_model
+    from medgs_core.model_file import load_checkpoint, load_model, model_hash, save_checkpoint, save_model
     from medgs_core.overlap import dice, iou
     from medgs_core.phantom import drifting_phantom
+    from medgs_core.plan import FitPlan, plan_fit
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
+    from medgs_core.sampling import Sampling, is_measured, sample_slices
     from medgs_core.slices import SliceStack, stack_slices
     from medgs_core.surface import extract_surface, extract_surfaces
     from medgs_core.surface_metrics import chamfer, surface_distances
@@ -51,6 +54,7 @@ _HOMES = {
     "Evaluation": "evaluate",
     "FitCheckpoint": "model",
     "FitConfig": "config",
+    "FitPlan": "plan",
     "FitResult": "fit",
     "FitState": "progress",
     "FittedModel": "model",
@@ -60,6 +64,7 @@ _HOMES = {
     "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
+    "Sampling": "sampling",
     "SliceStack": "slices",
     "Surface": "mesh",
     "SurfaceConfig": "config",
@@ -73,20 +78,25 @@ _HOMES = {
     "extract_surface": "surface",
     "extract_surfaces": "surface",
     "fit_labels": "label_fit",
+    "find_example": "example",
     "fit_model": "fit",
     "fold_model": "fold",
     "interpolate_labels": "classical_labels",
     "interpolate_slices": "classical",
     "iou": "overlap",
+    "is_measured": "sampling",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
+    "model_hash": "model_file",
+    "plan_fit": "plan",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
     "read_volume": "formats",
     "render_slice": "render",
     "render_uncertainty": "render",
     "render_volume": "render",
+    "sample_slices": "sampling",
     "save_checkpoint": "model_file",
     "save_model": "model_file",
     "split_volume": "members",
@@ -103,6 +113,7 @@ __all__ = [
     "Evaluation",
     "FitCheckpoint",
     "FitConfig",
+    "FitPlan",
     "FitResult",
     "FitState",
     "FittedModel",
@@ -112,6 +123,7 @@ __all__ = [
     "LazyVolume",
     "Progress",
     "RenderConfig",
+    "Sampling",
     "SliceStack",
     "Surface",
     "SurfaceConfig",
@@ -125,21 +137,26 @@ __all__ = [
     "evaluate_volume",
     "extract_surface",
     "extract_surfaces",
+    "find_example",
     "fit_labels",
     "fit_model",
     "fold_model",
     "interpolate_labels",
     "interpolate_slices",
     "iou",
+    "is_measured",
     "lazy_volume",
     "load_checkpoint",
     "load_model",
+    "model_hash",
+    "plan_fit",
     "psnr",
     "rasterize_splats",
     "read_volume",
     "render_slice",
     "render_uncertainty",
     "render_volume",
+    "sample_slices",
     "save_checkpoint",
     "save_model",
     "split_volume",

@@ -32,6 +32,16 @@ class RecentlyUsed(Generic[Value]):
         """Return how many results of so many bytes fit in, at least one."""
         return max(1, self._max_bytes // max(size, 1))
 
+    def part(self, kind: str) -> "RecentlyUsed[Value]":
+        """Return a memory of its own that begins with the results whose keys are tuples that begin with a kind."""
+        part: RecentlyUsed[Value] = RecentlyUsed(self._max_bytes)
+        with self._lock:
+            part._kept.update(
+                (key, entry) for key, entry in self._kept.items() if isinstance(key, tuple) and key[0] == kind
+            )
+        part._bytes = sum(held for _, held in part._kept.values())
+        return part
+
     def get(self, key: Hashable, compute: Callable[[], Value], size: Callable[[Value], int]) -> Value:
         """Return the result for the key, computed if it is not at hand.
 

@@ -253,7 +253,8 @@ class _Fit:
         taken = done - self._begun_at
         left = (now - self._begun) / taken * (total - done) if taken else math.nan
         snapshot = partial(self._model, state, phase) if phase else None
-        self.progress.report(FitState(doing, done, total, state.loss, left, dict(state.scores), snapshot))
+        scores, checks = dict(state.scores), tuple(state.checks)
+        self.progress.report(FitState(doing, done, total, state.loss, left, scores, snapshot, checks))
 
     def _model(self, state: Running, phase: Phase) -> FittedModel:
         """Return the model as it stands, but for its error bound; its Gaussians are a copy, so the fit may go on."""
@@ -268,6 +269,7 @@ class _Fit:
             detail=strength_of(phase.weights, state.trust, state.smoothing),
             flow=phase.flows.flow,
             scores=dict(state.scores),
+            memory=self.memory.part("flow"),  # renderings are of the Gaussians as they stand
             provenance={
                 "settings": self.config.model_dump(mode="json"),
                 "input_sha256": self.identity,

@@ -21,6 +21,7 @@ class FitState:
     seconds_left : estimate until the fit ends; nan while there is none
     scores : mean PSNR in dB on hidden slices, by method; empty before they are known
     snapshot : call it for a model that renders as the fit stands now; None while there is none
+    checks : mean PSNR in dB of the Gaussians alone on hidden slices, looked at in equal parts of the first phase
     """
 
     phase: str
@@ -30,6 +31,7 @@ class FitState:
     seconds_left: float = float("nan")
     scores: Mapping[str, float] = field(default_factory=dict)
     snapshot: Callable[[], Any] | None = None
+    checks: tuple[float, ...] = ()
 
 
 @runtime_checkable

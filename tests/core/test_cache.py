@@ -137,3 +137,13 @@ def test_hammering_threads_get_the_right_results_within_the_limit():
 
 def test_room_is_how_many_fit_at_least_one():
     assert [RecentlyUsed(100).room(size) for size in (0, 30, 50, 101)] == [100, 3, 2, 1]
+
+
+def test_a_part_keeps_the_results_of_one_kind_and_goes_its_own_way():
+    memory = RecentlyUsed(10)
+    for key in (("flow", 1), ("estimate", 1), "plain"):
+        memory.get(key, lambda: "x", size)
+    part = memory.part("flow")
+    part.get(("flow", 1), never, size)
+    assert part.get(("estimate", 1), lambda: "anew", size) == "anew"
+    assert memory.get(("estimate", 1), never, size) == "x"

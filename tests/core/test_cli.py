@@ -15,12 +15,14 @@ import pytest
 
 import medgs_core.cli._demo
 import medgs_core.cli._info
+import medgs_core.example
 from medgs_core.cli import main
-from medgs_core.cli._demo import find_scan, run_demo
+from medgs_core.cli._demo import run_demo
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import FitBar, gain, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig, RenderConfig, SurfaceConfig
+from medgs_core.example import find_example
 from medgs_core.formats import read_volume
 from medgs_core.model_file import load_checkpoint, load_model, model_hash
 from medgs_core.progress import FitState, Progress
@@ -341,7 +343,7 @@ class TestDemo:
         folder = tmp_path / "new" / "folder"
         run_demo(folder, FitConfig(steps=8, gaussians=2000, device="cpu"), quiet=True)
         assert files_in(folder) == ["demo.medgs", "demo.png", "demo_fine.nii.gz", "demo_fine.nii.gz.json"]
-        measured = np.asarray(nibabel.load(find_scan()).dataobj[..., 0])
+        measured = np.asarray(nibabel.load(find_example()).dataobj[..., 0])
         fine = np.asarray(nibabel.load(folder / "demo_fine.nii.gz").dataobj)
         assert fine.shape == (128, 96, 93)
         np.testing.assert_array_equal(fine[..., ::4], measured)
@@ -350,9 +352,9 @@ class TestDemo:
         assert re.search(r"medgs +\d+\.\d\d", capsys.readouterr().out)
 
     def test_nibabel_without_its_scan_is_a_sentence(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(medgs_core.cli._demo, "SCAN_IN_NIBABEL", "no-such-file.nii.gz")
+        monkeypatch.setattr(medgs_core.example, "SCAN_IN_NIBABEL", "no-such-file.nii.gz")
         assert medgs("demo", "-o", tmp_path / "demo") == 2
-        assert re.search(r"needs the MRI .* got none at .*; install nibabel", capsys.readouterr().err)
+        assert re.search(r"is the MRI .* got none at .*; install nibabel", capsys.readouterr().err)
         assert files_in(tmp_path) == []
 
     def test_folder_that_cannot_be_made_is_refused(self, tmp_path, capsys):

@@ -1,5 +1,6 @@
 import threading
 from importlib.metadata import version
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -276,6 +277,14 @@ class TestProgress:
         assert np.isnan(states[0].seconds_left)
         assert states[-1].seconds_left == 0.0
         assert all(state.seconds_left >= 0.0 for state in states[1:])
+
+    def test_looks_at_hidden_slices_are_told_as_they_come(self, hear_every_step):
+        follower = Follower()
+        fit_model(scan(), FitConfig(preset="fast", gaussians=GAUSSIANS), progress=follower)
+        looks = [state.checks for state in follower.states if state.phase == "fitting, some slices hidden"]
+        assert looks[0] == ()
+        assert 1 <= len(looks[-1]) <= 10
+        assert all(later[: len(earlier)] == earlier for earlier, later in pairwise(looks))
 
     def test_the_loss_falls(self, hear_every_step):
         follower = Follower()

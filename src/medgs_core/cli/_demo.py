@@ -5,7 +5,6 @@ written.
 """
 
 import argparse
-import importlib.util
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from medgs_core.cli._inputs import add_quiet
 from medgs_core.cli._render import NOTE_ENDING, render_to_files
 from medgs_core.cli._screen import OURS, FitBar
 from medgs_core.config import FitConfig, RenderConfig
+from medgs_core.example import find_example
 from medgs_core.volume import IntensityWindow, Volume, robust_window
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import medgs_core.model
 
 DEFAULT_FOLDER = "medgs-demo"
-SCAN_IN_NIBABEL = Path("tests", "data", "example4d.nii.gz")
-
 STRIDE = 2
 FACTOR = 4
 """New slices per measured one: the scan's 2.2 mm between slices become 0.55 mm."""
@@ -72,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def run_demo(folder: Path, config: FitConfig, *, quiet: bool) -> None:
     """Write demo_fine.nii.gz, its note, demo.medgs and demo.png into a folder, and print the scores."""
     begun = time.monotonic()
-    scan = find_scan()
+    scan = find_example()
     outputs = [folder / name for name in ("demo_fine.nii.gz", "demo.medgs", "demo.png")]
     _prepare(folder, outputs)
 
@@ -99,26 +97,6 @@ def run_demo(folder: Path, config: FitConfig, *, quiet: bool) -> None:
     assert bar.state.snapshot is not None
     save_picture(_picture(volume, fine, bar.state.snapshot(), evaluation), picture_path)
     print(f"wrote   {', '.join(str(path) for path in outputs)} in {time.monotonic() - begun:.0f} s")
-
-
-def find_scan() -> Path:
-    """Return the path of the MRI in the nibabel package.
-
-    Raises
-    ------
-    ValueError
-        If this build of nibabel comes without its test data.
-    """
-    found = importlib.util.find_spec("nibabel")
-    assert found is not None
-    assert found.origin is not None
-    scan = Path(found.origin).parent / SCAN_IN_NIBABEL
-    if not scan.is_file():
-        raise ValueError(
-            f"The demo needs the MRI that nibabel's own packages hold, got none at '{scan}'; "
-            "install nibabel with pip, or give a scan of yours to medgs fit."
-        )
-    return scan
 
 
 def _prepare(folder: Path, outputs: list[Path]) -> None:

@@ -1,0 +1,128 @@
+"""Does the plugin keep the window answering: how long docks take to open, previews to come, the slider to move.
+
+Needs napari with a Qt, and a display, as `xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"` gives one.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+import medgs_core as medgs
+from medgs_napari._rendered import virtual_layers
+from medgs_napari._session import session_of
+
+TICK_MILLISECONDS = 10
+PLAYED = 0.1
+"""Seconds between two slices, as napari plays them."""
+
+SHARE = 95
+SLIDER_SHAPE = (24, 256, 256)
+
+
+def keep_going(until: Callable[[], bool], limit: float = 300.0) -> None:
+    """Let the window live until something has happened."""
+    end = time.monotonic() + limit
+    while not until() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.001)
+
+
+def wait(seconds: float) -> None:
+    """Let the window live for a while."""
+    end = time.monotonic() + seconds
+    keep_going(lambda: time.monotonic() > end)
+
+
+class Delays:
+    """How much later than asked for a timer of the window fires."""
+
+    def __init__(self) -> None:
+        self.milliseconds: list[float] = []
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setInterval(TICK_MILLISECONDS)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.milliseconds.append(1000 * (now - self._last) - TICK_MILLISECONDS)
+        self._last = now
+
+    def describe(self) -> str:
+        """Stop, and say what was seen."""
+        self._timer.stop()
+        middle, most, longest = np.percentile(self.milliseconds, (50, SHARE, 100))
+        return f"median {middle:.0f} ms, {SHARE} in 100 within {most:.0f} ms, longest {longest:.0f} ms"
+
+
+def slide(viewer: napari.Viewer, every: float = 0.0) -> str:
+    """Return how long the slider takes from slice to slice, moved at once or every so many seconds."""
+    moves = []
+    for k in range(int(viewer.dims.nsteps[0])):
+        begun = time.perf_counter()
+        viewer.dims.set_current_step(0, k)
+        QApplication.processEvents()
+        moves.append(1000 * (time.perf_counter() - begun))
+        wait(every - (time.perf_counter() - begun))
+    return f"median {np.median(moves):.0f} ms, {SHARE} in 100 within {np.percentile(moves, SHARE):.0f} ms"
+
+
+def main() -> None:
+    """Measure and print."""
+    viewer = napari.Viewer()
+    viewer.open_sample("medgs-napari", "brain_mri")
+    begun = time.perf_counter()
+    _, train = viewer.window.add_plugin_dock_widget("medgs-napari", "Train")
+    print(f"open Train: {time.perf_counter() - begun:.2f} s, torch loaded: {'torch' in sys.modules}")
+    begun = time.perf_counter()
+    _, interpolate = viewer.window.add_plugin_dock_widget("medgs-napari", "Interpolate", tabify=True)
+    print(f"open Interpolate: {time.perf_counter() - begun:.2f} s, torch loaded: {'torch' in sys.modules}")
+    wait(5)
+    for number in (1, 2):
+        delays, begun = Delays(), time.monotonic()
+        train.start.click()
+        run = train.run
+        step, moved = 0, 0.0
+        while train.run is not None:
+            wait(0.02)
+            if run.latest is not None and time.monotonic() - moved > 0.5:  # look around while it runs
+                moved, step = time.monotonic(), step + 1
+                viewer.dims.set_current_step(1, 20 + step % 40)
+        seconds = time.monotonic() - begun
+        print(f"fit {number} of the sample: {seconds:.1f} s, first preview after {run.first_preview:.1f} s")
+        print(f"  window late by: {delays.describe()}")
+    viewer.layers.clear()
+    scan = medgs.drifting_phantom(SLIDER_SHAPE, np.random.default_rng(0)).thick
+    viewer.add_image(scan.voxels, scale=(3.0, 0.8, 0.8), units=("mm",) * 3, name="phantom")
+    train.form.plain["preset"].value = "fast"
+    delays, begun = Delays(), time.monotonic()
+    train.start.click()
+    run = train.run
+    keep_going(lambda: train.run is None)
+    print(
+        f"fit of {SLIDER_SHAPE}, preset fast: {time.monotonic() - begun:.1f} s, first preview {run.first_preview:.1f} s"
+    )
+    print(f"  window late by: {delays.describe()}")
+    print(f"slider over virtual slices, {1 / PLAYED:.0f} a second: {slide(viewer, PLAYED)}")
+    shown = next(layer for layer in viewer.layers if layer.multiscale)
+    model = session_of(viewer).models[-1]
+    (drawn,) = virtual_layers("phantom", model.model, model.frames, medgs.RenderConfig(factor=4))
+    shown.data = drawn.data  # which remembers nothing yet
+    print(f"as fast as it goes: {slide(viewer)}, again: {slide(viewer)}")
+    interpolate.marks_box.setChecked(False)
+    print(f"the same without words in the corner, all slices known: {slide(viewer)}")
+    whole = np.asarray(viewer.layers[-1].data[0])
+    viewer.layers.pop()
+    viewer.add_image(whole, scale=(0.75, 0.8, 0.8), units=("mm",) * 3)
+    print(f"slider over the same slices in memory: {slide(viewer)}")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

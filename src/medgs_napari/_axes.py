@@ -1,0 +1,105 @@
+"""Which axes of a layer are meant, what they are long, and in which unit: an image layer comes in, numbers go out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medgs_napari._frames import axis_names
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+UNITS = {
+    "meter": "m",
+    "centimeter": "cm",
+    "millimeter": "mm",
+    "micrometer": "um",
+    "nanometer": "nm",
+    "inch": "inch",
+}
+"""Units of length that a volume can have, by napari's names."""
+
+TIME_NAMES = ("t", "time", "frame", "frames")
+CHANNEL_NAMES = ("c", "channel", "channels")
+TIE = 1.0 - 1e-6
+"""Spacings closer than this part of each other are a tie."""
+
+LARGE_BYTES = 2**30
+
+
+def check_layer(layer: Image) -> None:
+    """Refuse a layer that is no stack of slices.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer than three axes.
+    """
+    if layer.ndim < 3:
+        raise ValueError(
+            f"A fit needs a stack of slices, got the {layer.ndim}-D image '{layer.name}'; choose a layer with 3 axes."
+        )
+
+
+def guess_slice_axis(layer: Image) -> int:
+    """Return the axis that slices probably lie along: of largest spacing among the last three, the first on ties.
+
+    A three-dimensional film has its slices along time.
+    """
+    names = [name.lower() for name in axis_names(layer.axis_labels)]
+    last = range(layer.ndim - 3, layer.ndim)
+    times = [k for k in last if names[k] in TIME_NAMES or _is_time(layer, k)]
+    if times:
+        return times[0]
+    spacing = [_spacing(layer, k) for k in last]
+    return next(k for k, one in zip(last, spacing, strict=True) if one >= max(spacing) * TIE)
+
+
+def volume_axes(layer: Image, slice_axis: int) -> tuple[int, int, int]:
+    """Return the three axes of the volume in order: the slice axis, and the last two others that are no channels."""
+    names = [name.lower() for name in axis_names(layer.axis_labels)]
+    others = [k for k in range(layer.ndim) if k != slice_axis]
+    in_plane = [k for k in others if names[k] not in CHANNEL_NAMES] or others
+    if len(in_plane) < 2:
+        in_plane = others
+    first, second, third = sorted((slice_axis, *in_plane[-2:]))
+    return first, second, third
+
+
+def extents(layer: Image) -> tuple[int, ...]:
+    """Return the number of steps along each axis, at the finest level."""
+    return tuple(int(size) for size in finest(layer).shape[: layer.ndim])
+
+
+def size_note(layer: Image, slice_axis: int) -> str:
+    """Return a sentence about what has to be read or computed into memory; empty for data that are there."""
+    data = finest(layer)
+    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
+        return ""
+    voxels = float(np.prod([extents(layer)[k] for k in volume_axes(layer, slice_axis)]))
+    size = voxels * np.dtype(data.dtype).itemsize * (data.shape[-1] if layer.rgb else 1)
+    amount = f"{size / 2**30:.1f} GiB" if size >= LARGE_BYTES else f"{max(size / 2**20, 0.1):.1f} MiB"
+    return f"The image is read or computed as a whole, into {amount} of memory."
+
+
+def finest(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _spacing(layer: Image, axis: int) -> float:
+    return float(abs(layer.scale[axis])) * length(layer.units[axis])
+
+
+def _is_time(layer: Image, axis: int) -> bool:
+    return str(layer.units[axis].dimensionality) == "[time]"
+
+
+def length(unit: Any) -> float:
+    """Return a unit of length in meters; 1 for all others, which do not compare."""
+    return float((1 * unit).to("meter").magnitude) if str(unit.dimensionality) == "[length]" else 1.0
+
+
+def volume_unit(layer: Image, axis: int) -> str:
+    return UNITS.get(str(layer.units[axis]), "unknown")

@@ -1,0 +1,239 @@
+"""*Train*: the dock in which a model is fitted to a stack of slices, watched, paused, stopped and resumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import napari
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
+
+from medgs_napari._axes import size_note
+from medgs_napari._curve import FitCurve
+from medgs_napari._estimate import estimate_job
+from medgs_napari._fit_form import FitForm
+from medgs_napari._fit_run import FitRun
+from medgs_napari._fit_task import Fit, Order
+from medgs_napari._help import help_button
+from medgs_napari._jobs import Job, Outcome
+from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
+from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
+from medgs_napari._ticker import Ticker
+
+if TYPE_CHECKING:
+    import medgs_core as medgs
+
+ESTIMATE_MILLISECONDS = 500
+"""After the last change of a choice; then the plan is made."""
+
+SURE_AFTER = 0.04
+"""Part of the steps after which the time left is worth telling: before that compiling counts as work."""
+
+
+class FitWidget(QWidget):
+    """The Train dock.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Whose layers are fitted.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer, self._session = napari_viewer, session_of(napari_viewer)
+        self._ticker = Ticker(self)
+        self._last: Fitted | None = None
+        self._last_order: Order | None = None
+        self._planning: Job[str] | None = None
+        self.form = FitForm(napari_viewer)
+        self.plan, self.status = note(), note()
+        self.bar, self.curve = QProgressBar(), FitCurve()
+        self.bar.setTextVisible(True)
+        self.start = button("Start", "Fit a model to the slices.", self._start)
+        self.pause = button("Pause", "Hold the fit, and free the processor.", self._pause)
+        self.stop = button("Stop and keep", "End the fit now and keep the model as it is.", self._stop)
+        self.resume = button("Resume", "Go on with the fit that was stopped.", self._resume)
+        self.python = button("Copy as Python", "Copy a script that fits the same model without napari.", self._python)
+        self.command = button("Copy as command", "Copy the command that fits the same model.", self._command)
+        self._arrange()
+        self._delay = QTimer(self)
+        self._delay.setSingleShot(True)
+        self._delay.setInterval(ESTIMATE_MILLISECONDS)
+        self._delay.timeout.connect(self._estimate)
+        self.form.changed.connect(self._delay.start)
+        self._session.run_changed.connect(self._sync)
+        if self._session.run is not None:
+            self._attach(self._session.run)
+        self._sync()
+        self._delay.start()
+
+    def _arrange(self) -> None:
+        title = QLabel("<b>Train</b>: fit a model to a stack of slices")
+        title.setTextFormat(Qt.TextFormat.RichText)
+        layout = scrolled(self)
+        head = row(title, help_button("train.md"))
+        head.setStretch(0, 1)
+        layout.addLayout(head)
+        layout.addWidget(self.form)
+        layout.addWidget(self.plan)
+        layout.addLayout(row(self.start, self.pause, self.stop, self.resume))
+        for widget in (self.bar, self.status, self.curve):
+            layout.addWidget(widget)
+        layout.addLayout(row(self.python, self.command))
+        layout.addStretch(1)
+
+    @property
+    def run(self) -> FitRun | None:
+        """The fit under way."""
+        run: FitRun | None = self._session.run
+        return run
+
+    def _start(self) -> None:
+        try:
+            self._begin(self.form.order())
+        except ValueError as mistake:
+            complain(str(mistake))
+
+    def _resume(self) -> None:
+        if self._last is None or self._last_order is None or self.run is not None:
+            return
+        stopped = Fit(self._last.model, self._last.checkpoint)
+        self._session.remove(self._last)
+        self._begin(replace(self._last_order, resumed=stopped))
+
+    def _begin(self, order: Order) -> None:
+        run = FitRun(self._viewer, self._session, order)
+        self.curve.clear()
+        self._last, self._last_order = None, order
+        self._attach(run)
+        self.status.setText("Reading the image …")
+        self.bar.setRange(0, 0)
+        run.start(self._ticker, self)
+
+    def _attach(self, run: FitRun) -> None:
+        run.news.connect(self._heard)
+        run.ended.connect(self._ended)
+
+    def _pause(self) -> None:
+        if self.run is not None:
+            self.run.job.pause(not self.run.job.paused)
+            self.status.setText("Paused" if self.run.job.paused else "Going on …")
+            self._sync()
+
+    def _stop(self) -> None:
+        if self.run is not None:
+            self.run.job.cancel()
+            self.status.setText("Stopping; what is fitted stays …")
+            self._sync()
+
+    def _sync(self) -> None:
+        """Show the buttons that have a meaning now."""
+        if not isalive(self):
+            return
+        run = self.run
+        running, paused = run is not None, run is not None and run.job.paused
+        stopping = run is not None and run.job.cancelled
+        self.start.setVisible(not running)
+        self.start.setEnabled(self.form.layer is not None)
+        self.pause.setVisible(running)
+        self.pause.setText("Go on" if paused else "Pause")
+        self.pause.setEnabled(not stopping)
+        self.stop.setVisible(running)
+        self.stop.setEnabled(not stopping)
+        self.resume.setVisible(not running and self._last is not None and self._last.checkpoint is not None)
+        for widget in (self.bar, self.curve, self.status):
+            widget.setVisible(running or self._last_order is not None)
+        for widget in (self.python, self.command):
+            widget.setVisible(not running and self._last is not None)
+
+    def _heard(self, state: medgs.FitState) -> None:
+        if not isalive(self):
+            return
+        self.bar.setRange(0, state.total if state.step else 0)
+        self.bar.setValue(state.step)
+        ours, linear = (state.scores.get(name, math.nan) for name in (OURS, REFERENCE))
+        self.curve.add(state.step, state.loss, state.checks, ours, linear)
+        run = self.run
+        if run is None or run.job.cancelled:
+            return
+        doing = "Paused" if run.job.paused else state.phase[:1].upper() + state.phase[1:]
+        self.status.setText(f"{doing}{_time_left(state)}")
+
+    def _ended(self, fitted: Fitted | None, outcome: Outcome[Fit]) -> None:
+        if not isalive(self):
+            return
+        self._last = fitted
+        if fitted is not None and fitted.checkpoint is None and not outcome.error:
+            self.bar.setRange(0, 1)
+            self.bar.setValue(1)
+        elif self.bar.maximum() == 0:  # it was never known how far it is
+            self.bar.setRange(0, 1)
+            self.bar.setValue(0)
+        self.status.setText(_ending(fitted, outcome))
+        self._sync()
+
+    def _estimate(self) -> None:
+        """Say what a fit would take, looked up in a thread, one at a time."""
+        if self.run is not None or (self._planning is not None and self._planning.running):
+            self._delay.start()
+            return
+        layer, axis = self.form.layer, self.form.slice_axis
+        if layer is None or axis is None:
+            self.plan.setText("Open a stack of slices: an image with 3 axes.")
+            self.start.setEnabled(False)
+            return
+        self.start.setEnabled(True)
+        large = size_note(layer, axis)
+        try:
+            order = self.form.order()
+        except ValueError as mistake:
+            self.plan.setText(str(mistake))
+            return
+        if large:
+            self.plan.setText(large)
+            return
+        self._planning = estimate_job(order)
+        self._planning.ended.connect(self._estimated)
+        self._ticker.follow(self._planning)
+
+    def _estimated(self, outcome: Outcome[str]) -> None:
+        if isalive(self):
+            self.plan.setText(outcome.result or outcome.error)
+
+    def _python(self) -> None:
+        if self._last is not None and self._last.recipe is not None:
+            copy_text(self._last.recipe.python(self._last.path), "Python")
+
+    def _command(self) -> None:
+        if self._last is not None and self._last.recipe is not None:
+            copy_text(self._last.recipe.command(self._last.path), "Command")
+
+
+def _time_left(state: medgs.FitState) -> str:
+    if not state.step:
+        return " …"
+    text = f": step {state.step:,} of {state.total:,}"
+    if state.step < SURE_AFTER * state.total or math.isnan(state.seconds_left):
+        return text
+    left = state.seconds_left
+    return f"{text}, about {left:.0f} s left" if left < 100 else f"{text}, about {left / 60:.0f} min left"
+
+
+def _ending(fitted: Fitted | None, outcome: Outcome[Any]) -> str:
+    """Return how a fit ended, in a sentence or two."""
+    if outcome.error:
+        kept = " The model as it was before is kept." if fitted is not None else ""
+        return f"{outcome.error}{kept}"
+    if fitted is None:
+        return "Stopped before anything was fitted."
+    begun = "Stopped; the model as it stands is kept." if fitted.checkpoint is not None else "Done."
+    scores = fitted.model.scores
+    if OURS not in scores:
+        return begun
+    better = scores[OURS] - scores[REFERENCE]
+    compared = f"{abs(better):.1f} dB {'better' if better >= 0 else 'worse'} than linear interpolation"
+    return f"{begun} Hidden slices were predicted at {scores[OURS]:.1f} dB, {compared}."

@@ -1,0 +1,70 @@
+"""Tells, in a corner of the canvas, whether the slice that is shown was measured or is synthetic.
+
+A viewer comes in; its text overlay follows the slider and the selected layer while the marks are on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from medgs_napari._rendered import METADATA, Slices
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+FONT_SIZE = 8
+
+
+class SliceMarks:
+    """The text about the slice that is shown.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Whose overlay is used.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._on = False
+
+    def turn(self, on: bool) -> None:
+        """Show the text from now on, or no longer."""
+        if on == self._on:
+            return
+        self._on = on
+        viewer, overlay = self._viewer, self._viewer.canvas.overlays.text
+        for event in (
+            viewer.dims.events.current_step,
+            viewer.dims.events.order,
+            viewer.dims.events.ndisplay,
+            viewer.layers.selection.events.active,
+            viewer.layers.events.inserted,
+            viewer.layers.events.removed,
+        ):
+            (event.connect if on else event.disconnect)(self.update)
+        if on:
+            overlay.font_size = FONT_SIZE
+            overlay.position = "top_left"
+            self.update()
+        overlay.visible = on
+
+    def update(self, event: Any = None) -> None:
+        """Say what is shown now."""
+        self._viewer.canvas.overlays.text.text = describe_shown(self._viewer)
+
+
+def describe_shown(viewer: ViewerModel) -> str:
+    """Return what the shown slice of a rendered layer is; empty where none is shown."""
+    active = viewer.layers.selection.active
+    visible = [layer for layer in viewer.layers if layer.visible and METADATA in layer.metadata]
+    layer = active if active in visible else visible[-1] if visible else None
+    if layer is None:
+        return ""
+    slices: Slices = layer.metadata[METADATA]
+    offset = viewer.dims.ndim - layer.ndim
+    if offset + slices.axis in viewer.dims.displayed:
+        count = int(slices.measured.sum())
+        return f"{count} of {len(slices.measured)} slices MEASURED"
+    index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
+    return slices.describe(index) if 0 <= index < len(slices.measured) else ""

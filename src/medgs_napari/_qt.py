@@ -1,0 +1,128 @@
+"""What docks are made of: parts that scroll, fold and wrap; and how they speak to the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+CHOICE_LENGTH = 17
+"""Characters of a choice that are always seen."""
+
+LEAST_HEIGHT = 200
+"""Pixels of a dock, below which it is of no use."""
+
+
+def tell(sentence: str) -> None:
+    """Show a sentence for a moment."""
+    show_info(sentence)
+
+
+def complain(sentence: str) -> None:
+    """Show what went wrong."""
+    show_error(sentence)
+
+
+def copy_text(text: str, what: str) -> None:
+    """Put text on the clipboard and say so."""
+    QApplication.clipboard().setText(text)
+    tell(f"{what} copied.")
+
+
+class _DockArea(QScrollArea):
+    """Scrolls up and down only: it is as wide as what it holds needs."""
+
+    def __init__(self, inner: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inner)
+
+    def minimumSizeHint(self) -> QSize:
+        """Return the width of the contents and of the bar beside them."""
+        inner, bar = self.widget(), self.verticalScrollBar()
+        return QSize(inner.minimumSizeHint().width() + bar.sizeHint().width(), LEAST_HEIGHT)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask for another width when the contents do."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+def scrolled(dock: QWidget) -> QVBoxLayout:
+    """Return the layout that a dock fills; where the window is too low for it, it scrolls and nothing is squeezed."""
+    inner = QWidget()
+    layout = QVBoxLayout(inner)
+    outer = QVBoxLayout(dock)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(_DockArea(inner))
+    return layout
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Return widgets side by side."""
+    layout = QHBoxLayout()
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
+    """Return a button."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda: clicked())
+    return made
+
+
+def section(title: str) -> tuple[QCollapsible, QFormLayout]:
+    """Return a part of a dock that is folded away at first, and the rows in it."""
+    folded = QCollapsible(title, collapsedIcon="▶")
+    folded.setDuration(0)
+    inner = QWidget()
+    rows = form_layout()
+    inner.setLayout(rows)
+    folded.addWidget(inner)
+    return folded, rows
+
+
+def choice() -> QComboBox:
+    """Return a box of choices that a long name does not make wider."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(CHOICE_LENGTH)
+    return box
+
+
+def note() -> QLabel:
+    """Return a label for a sentence or two, which wraps."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def form_layout() -> QFormLayout:
+    """Return a form whose fields grow and whose rows stay in one line."""
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+    form.setContentsMargins(0, 0, 0, 0)
+    return form

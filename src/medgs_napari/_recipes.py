@@ -1,0 +1,164 @@
+"""What a dock did, as text that does it again without napari: Python, or a command.
+
+The settings of a fit or of a rendering come in, text goes out.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import medgs_core as medgs
+
+UNNAMED = "model.medgs"
+"""What a model is called that has no file yet."""
+
+SAVE_FIRST = "save the image with File > Save Selected Layers as"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image of a fit.
+
+    Attributes
+    ----------
+    name : of the layer
+    path : the file that it was read from as it is; None where there is none
+    number : which volume of a series
+    """
+
+    name: str
+    path: str | None = None
+    number: int | None = None
+
+    @property
+    def file(self) -> str:
+        """The file, or a name for one."""
+        return self.path or f"{_plain(self.name)}.nii.gz"
+
+
+@dataclass(frozen=True)
+class FitRecipe:
+    """A fit.
+
+    Attributes
+    ----------
+    inputs : the images, at least one
+    settings : those of `FitConfig` that are not at their defaults
+    """
+
+    inputs: tuple[Input, ...]
+    settings: Mapping[str, Any]
+
+    def python(self, model_path: str = "") -> str:
+        """Return Python that fits the same model; images without a file are taken from the saved model."""
+        if all(one.path for one in self.inputs):
+            reads = [_read(one) for one in self.inputs]
+            source = reads[0] if len(reads) == 1 else f"medgs.combine_volumes({', '.join(reads)})"
+            lines = [f"volume = {source}"]
+        else:
+            names = " and ".join(repr(one.name) for one in self.inputs)
+            saved = "" if model_path else f", once it is saved as {UNNAMED}"
+            lines = [
+                f"# {names} did not come from a file as it is: the model remembers what was fitted{saved}",
+                f"volume = medgs.load_model({model_path or UNNAMED!r}).volume",
+            ]
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        return "\n".join(
+            [
+                "import medgs_core as medgs",
+                "",
+                *lines,
+                f"result = medgs.fit_model(volume, medgs.FitConfig({settings}))",
+                "print(result.scores)",
+                f"medgs.save_model(result.model, {model_path or UNNAMED!r})",
+                "",
+            ]
+        )
+
+    def command(self, model_path: str = "") -> str:
+        """Return the command that fits the same model."""
+        if len({one.number for one in self.inputs}) > 1:
+            return "# `medgs fit` takes the same volume of every file: these need the Python text\n"
+        first, *others = (shlex.quote(one.file) for one in self.inputs)
+        number = self.inputs[0].number
+        words = ["medgs fit", first, *(["--with", *others] if others else [])]
+        words += [] if number is None else [f"--volume {number}"]
+        words += [_option(name, value) for name, value in self.settings.items()]
+        words += ["-o", shlex.quote(model_path or UNNAMED)]
+        notes = [f"# {SAVE_FIRST} {one.file}" for one in self.inputs if one.path is None]
+        return "\n".join([*notes, " ".join(words), ""])
+
+
+@dataclass(frozen=True)
+class RenderRecipe:
+    """A rendering.
+
+    Attributes
+    ----------
+    settings : those of `RenderConfig` that are not at their defaults
+    images : how many images the model holds
+    uncertainty : whether the bound of the error is rendered, not the image
+    """
+
+    settings: Mapping[str, Any]
+    images: int = 1
+    uncertainty: bool = False
+
+    def python(self, model_path: str = "") -> str:
+        """Return Python that renders the same volume."""
+        function = "render_uncertainty" if self.uncertainty else "render_volume"
+        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        lines = [
+            "import medgs_core as medgs",
+            "",
+            f"model = medgs.load_model({model_path or UNNAMED!r})",
+            f"volume = medgs.{function}(model{settings})",
+        ]
+        if self.images == 1:
+            lines += ['medgs.write_volume(volume, "fine.nii.gz")']
+        else:
+            lines += [
+                "for number, image in enumerate(medgs.split_volume(volume)):",
+                '    medgs.write_volume(image, f"fine_{number}.nii.gz")',
+            ]
+        return "\n".join([*lines, ""])
+
+    def command(self, model_path: str = "") -> str:
+        """Return the command that renders the same volume."""
+        others = [f"fine_{number}.nii.gz" for number in range(1, self.images)]
+        words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o fine.nii.gz"]
+        words += ["--with", *others] if others else []
+        words += [_option(name, value) for name, value in self.settings.items()]
+        words += ["--uncertainty uncertainty.nii.gz"] if self.uncertainty else []
+        return " ".join(words) + "\n"
+
+
+def changed_settings(config: medgs.FitConfig | medgs.RenderConfig) -> dict[str, Any]:
+    """Return the settings that are not at their defaults."""
+    return {
+        name: value
+        for name, value in config.model_dump().items()
+        if value != type(config).model_fields[name].get_default(call_default_factory=True)
+    }
+
+
+def _read(one: Input) -> str:
+    number = "" if one.number is None else f", volume={one.number}"
+    return f"medgs.read_volume({one.path!r}{number})"
+
+
+def _option(name: str, value: Any) -> str:
+    option = "--" + name.replace("_", "-")
+    if value is True:
+        return option
+    return f"{option} {','.join(str(one) for one in value) if isinstance(value, tuple) else value}"
+
+
+def _plain(name: str) -> str:
+    """Return a layer's name as a file may be called."""
+    return "".join(one if one.isalnum() or one in "-_" else "_" for one in Path(name).name) or "image"

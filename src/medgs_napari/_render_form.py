@@ -1,0 +1,95 @@
+"""Which slices are rendered, and how, as the user chooses it.
+
+Choices come in, a checked `RenderConfig` goes out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+import medgs_core as medgs
+from medgs_napari._forms import add_rows, form_values, scatter, settings_form
+from medgs_napari._qt import choice, form_layout, note, section
+
+FACTOR = 4
+SAMPLINGS = {
+    "factor": "slices per step",
+    "spacing": "distance between slices",
+    "isotropic": "isotropic: as the pixels",
+    "positions": "chosen positions",
+}
+SHOWN_AS = {
+    "virtual": "virtual: as looked at",
+    "streamed": "streamed: into memory",
+}
+
+
+class RenderForm(QWidget):
+    """The choices of the Interpolate dock."""
+
+    changed = Signal()
+    """Emitted when the rendering would differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sampling, self.shown_as = choice(), choice()
+        for box, choices in ((self.sampling, SAMPLINGS), (self.shown_as, SHOWN_AS)):
+            for key, text in choices.items():
+                box.addItem(text, key)
+        self.shown_as.setToolTip(
+            "Virtual layers take no memory and are there at once. Streamed ones fill up slice by slice, and are then "
+            "fast in 3-D and in every direction."
+        )
+        self.values = settings_form(
+            medgs.RenderConfig, ("factor", "spacing", "positions"), {"factor": FACTOR, "spacing": 1.0}
+        )
+        self.advanced = settings_form(medgs.RenderConfig, ("detail", "denoise", "device"))
+        self._pages = QStackedWidget()
+        for key in SAMPLINGS:
+            self._pages.addWidget(self.values[key].native if key != "isotropic" else note())
+        self._arrange()
+        self.sampling.currentIndexChanged.connect(self._pages.setCurrentIndex)
+        for box in (self.sampling, self.shown_as):
+            box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        for form in (self.values, self.advanced):
+            form.changed.connect(lambda _: self.changed.emit())
+
+    def _arrange(self) -> None:
+        self.values["positions"].native.setPlaceholderText("0, 0.5, 1, …")
+        self._pages.setFixedHeight(self.values["factor"].native.sizeHint().height() + 4)
+        form = form_layout()
+        for label, widget in (("Slices by", self.sampling), ("", self._pages), ("Show as", self.shown_as)):
+            form.addRow(label, widget)
+        scatter(self.values, self)
+        scatter(self.advanced, self)
+        advanced, rows = section("Advanced")
+        add_rows(rows, self.advanced)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(form)
+        layout.addWidget(advanced)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether all slices are wanted in memory."""
+        return bool(self.shown_as.currentData() == "streamed")
+
+    def config(self) -> medgs.RenderConfig:
+        """Return the settings of the rendering.
+
+        Raises
+        ------
+        ValueError
+            If one breaks its rule.
+        """
+        key = self.sampling.currentData()
+        if key == "positions" and not self.values["positions"].value.strip():
+            raise ValueError(
+                "Chosen positions are slice coordinates, got none; give some, for instance 10, 10.25, 10.5."
+            )
+        values = form_values(self.values, medgs.RenderConfig)
+        chosen: dict[str, Any] = {"isotropic": True} if key == "isotropic" else {key: values[key]}
+        return medgs.RenderConfig(**chosen, **form_values(self.advanced, medgs.RenderConfig))

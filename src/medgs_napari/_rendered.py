@@ -1,0 +1,193 @@
+"""Layers that a model renders: on access, or filled slice by slice; and which of their slices were measured.
+
+A model, its frames and the settings of a rendering come in; data and settings of layers go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medgs_napari._ahead import Ahead
+from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of, virtual_levels
+from medgs_napari._frames import Frame, frame_of_volume
+
+if TYPE_CHECKING:
+    import medgs_core as medgs
+
+METADATA = "medgs_slices"
+"""Key in the metadata of a layer under which its `Slices` stand."""
+
+MIB = 2**20
+
+ON_SLICE = 1e-6
+"""Slice coordinates this close to a slice of the scan are that slice."""
+
+CHANNEL_COLORS = ("gray", "magenta", "green", "cyan", "yellow")
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """What the slices of a rendered layer are.
+
+    Attributes
+    ----------
+    axis : of the layer, along which they lie
+    coordinates : slice coordinate t of each
+    measured : whether its voxels are the stored ones
+    """
+
+    axis: int
+    coordinates: Any
+    measured: Any
+
+    def describe(self, index: int) -> str:
+        """Say what one slice is."""
+        t = float(self.coordinates[index])
+        if self.measured[index]:
+            return f"MEASURED\nslice {round(t)}"
+        if abs(t - round(t)) < ON_SLICE:
+            return f"SYNTHETIC\nin place of slice {round(t)}"
+        return f"SYNTHETIC\nbetween slices {int(t)} and {int(t) + 1} ({t:.2f})"
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """One layer to be added: `viewer.add_image(data, **settings)`."""
+
+    data: Any
+    settings: dict[str, Any]
+    part: Part
+    frame: Frame
+
+
+def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> medgs.Sampling:
+    """Return where the slices lie.
+
+    Raises
+    ------
+    ValueError
+        If they are not evenly spaced: a layer cannot show that.
+    """
+    import medgs_core as medgs
+
+    sampling = medgs.sample_slices(model, config)
+    if sampling.positions is not None:
+        gaps = np.diff(sampling.positions)
+        raise ValueError(
+            f"The slices of a layer must be evenly spaced, got gaps from {gaps.min():g} to {gaps.max():g} "
+            f"{model.volume.unit}; give a spacing, or positions at equal distances."
+        )
+    return sampling
+
+
+def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: int) -> Slices:
+    """Return what the slices of a rendering are."""
+    import medgs_core as medgs
+
+    coordinates = medgs.sample_slices(model, config).coordinates
+    stored = model.has_source and not config.denoise
+    measured = np.array([stored and medgs.is_measured(model, float(t)) for t in coordinates])
+    return Slices(axis, coordinates, measured)
+
+
+def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, streamed: bool) -> str:
+    """Return how many slices a rendering has, how far apart, and what they take.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot show them.
+    """
+    sampling = regular_sampling(model, config)
+    slices = describe_slices(model, config, 0)
+    count, measured = len(sampling.coordinates), int(slices.measured.sum())
+    spacing = model.volume.spacing[model.axis] * sampling.step
+    voxels = model.volume.voxels
+    size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
+    unit = "px" if model.volume.unit == "unknown" else model.volume.unit
+    memory = f"; {size:,.0f} MiB of memory" if streamed else ""
+    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{memory}."
+
+
+def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:
+    """Return how the images of a model are shown that has no layer: in the world of its file."""
+    frame = frame_of_volume(replace(model.volume, members=()), model.axis)
+    count = max(len(model.volume.members), 1)
+    return (frame,) if count == 1 else (replace(frame, rgb=False),) * count
+
+
+def virtual_layers(
+    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
+) -> list[Drawn]:
+    """Return layers that render on access, one per image and channel.
+
+    Raises
+    ------
+    ValueError
+        If a setting breaks its rule, or the slices are not evenly spaced.
+    """
+    import medgs_core as medgs
+
+    sampling = regular_sampling(model, config)
+    lazy = medgs.lazy_volume(model, config)
+    fine = Ahead(lazy)
+    coarse = Nearest(model.volume, model.axis, model.skipped, lazy.coordinates)
+    layers = []
+    for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):
+        if model.has_source:
+            data: Any = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
+        else:
+            data = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
+        settings = {**drawn.settings, "multiscale": len(data) > 1}
+        settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
+        layers.append(replace(drawn, data=data if len(data) > 1 else data[0], settings=settings))
+    return layers
+
+
+def blank_layers(
+    name: str,
+    volume: medgs.Volume,
+    frames: Sequence[Frame],
+    start: float,
+    step: float,
+    window: medgs.IntensityWindow | None = None,
+) -> list[Drawn]:
+    """Return layers without data for every image and channel of a volume, placed for slices at start + i * step."""
+    parts = parts_of(volume, rgb=frames[0].rgb)
+    layers = []
+    for number, part in enumerate(parts):
+        frame = frames[part.image]
+        settings = frame.settings(start, step)
+        if not frame.rgb:
+            settings = {**_look(volume, part, number, len(parts), window), **settings}
+        settings["name"] = name + _suffix(volume, part)
+        layers.append(Drawn(None, settings, part, frame))
+    return layers
+
+
+def _look(
+    volume: medgs.Volume, part: Part, number: int, count: int, window: medgs.IntensityWindow | None
+) -> Mapping[str, Any]:
+    """Return contrast and color where no layer gives them."""
+    look: dict[str, Any] = {}
+    if window is not None:
+        place = number if isinstance(window.low, tuple) else 0
+        low, high = (np.atleast_1d(one)[place] for one in (window.low, window.high))
+        look["contrast_limits"] = (float(low), float(high))
+    if count > 1:
+        look |= {"colormap": CHANNEL_COLORS[number % len(CHANNEL_COLORS)], "blending": "additive"}
+    return look
+
+
+def _suffix(volume: medgs.Volume, part: Part) -> str:
+    image = f" image {part.image + 1}" if volume.members else ""
+    return image + ("" if part.channel is None else f" channel {part.channel}")
+
+
+def named(settings: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the settings of a layer with a word more in its name."""
+    return {**settings, "name": f"{settings['name']} {what}"}

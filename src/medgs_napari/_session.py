@@ -1,0 +1,149 @@
+"""What was fitted in one viewer, and what runs: the state that all docks share, with events and without Qt.
+
+Fitted models come in and are told of; layers are known by their ids, which survive renaming and deleting.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from medgs_napari._frames import Frame
+from medgs_napari._rendered import frames_of_model
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    import medgs_core as medgs
+
+ENDING = ".medgs"
+
+OURS, REFERENCE = "medgs", "linear"
+"""Names among the scores: of the model, and of what it is compared with."""
+
+
+@dataclass(eq=False)
+class Fitted:
+    """A model in the list.
+
+    Attributes
+    ----------
+    name : what the list calls it
+    model : the model
+    frames : how each of its images is shown
+    source_id : id of the layer that it was fitted to, empty for a model from a file
+    source_name : what that layer was called, or the file
+    checkpoint : what a stopped fit needs to go on
+    recipe : how it was made, as `_recipes.FitRecipe`; None for a model from a file
+    path : the file that it was saved to or loaded from, empty for none
+    """
+
+    name: str
+    model: medgs.FittedModel
+    frames: tuple[Frame, ...]
+    source_id: str = ""
+    source_name: str = ""
+    checkpoint: medgs.FitCheckpoint | None = None
+    recipe: Any = None
+    path: str = ""
+
+    @property
+    def score(self) -> str:
+        """Say how well hidden slices were predicted."""
+        return score_text(self.model.scores)
+
+    def source_now(self, layers: Iterable[Any]) -> str:
+        """Return what the source layer is called now; its former name where it is gone."""
+        if not self.source_id:
+            return self.source_name
+        for layer in layers:
+            if layer.unique_id == self.source_id:
+                return str(layer.name)
+        return f"{self.source_name} (deleted)"
+
+
+@dataclass(eq=False)
+class Session:
+    """All that docks of one viewer share."""
+
+    models: list[Fitted] = field(default_factory=list)
+    run: Any = None
+
+    models_changed = Signal()
+    """Emitted when a model comes, goes, or is saved."""
+
+    run_changed = Signal()
+    """Emitted when a fit begins or has ended."""
+
+    def add(self, fitted: Fitted) -> None:
+        """Put a model into the list, under a name that no other has."""
+        taken = {other.name for other in self.models}
+        name, number = fitted.name, 2
+        while fitted.name in taken:
+            fitted.name = f"{name} [{number}]"
+            number += 1
+        self.models.append(fitted)
+        self.models_changed.emit()
+
+    def remove(self, fitted: Fitted) -> None:
+        """Take a model out of the list; layers that render it keep it alive."""
+        self.models.remove(fitted)
+        self.models_changed.emit()
+
+    def saved(self, fitted: Fitted, path: str) -> None:
+        """Remember the file of a model."""
+        fitted.path = path
+        self.models_changed.emit()
+
+    def begin(self, run: Any) -> None:
+        """Make a fit the one that runs; docks that open later find it in `run`.
+
+        Raises
+        ------
+        ValueError
+            If another one runs.
+        """
+        if self.run is not None:
+            raise ValueError("One fit runs at a time, got another one while it does; wait for it or stop it.")
+        self.run = run
+        self.run_changed.emit()
+
+    def end(self) -> None:
+        """Let go of the fit that ran."""
+        self.run = None
+        self.run_changed.emit()
+
+
+def score_text(scores: Any) -> str:
+    """Say how well hidden slices were predicted, beside linear interpolation, in dB.
+
+    Examples
+    --------
+    >>> score_text({"medgs": 27.26, "linear": 26.63})
+    '27.3 (linear 26.6)'
+    """
+    if OURS in scores:
+        return f"{scores[OURS]:.1f} ({REFERENCE} {scores[REFERENCE]:.1f})"
+    return "none" if not scores else f"none (linear {scores[REFERENCE]:.1f})"
+
+
+def fitted_from_file(model: medgs.FittedModel, path: str) -> Fitted:
+    """Return a model from a file as the list holds it."""
+    name = Path(path).name
+    return Fitted(name.removesuffix(ENDING), model, frames_of_model(model), source_name=name, path=str(path))
+
+
+_sessions: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
+"""One per viewer, because napari makes each dock on its own and gives it nothing but the viewer."""
+
+
+def session_of(viewer: ViewerModel) -> Session:
+    """Return the state that the docks of a viewer share."""
+    # napari hands out proxies of the viewer: one and the same viewer for all of them
+    owner = getattr(viewer, "__wrapped__", viewer)
+    return _sessions.setdefault(owner, Session())

@@ -1,0 +1,42 @@
+"""What tests of the plugin share: small scans, a fitted model, and patience with threads."""
+
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import medgs_core as medgs
+
+SHAPE, SPACING = (9, 40, 48), (3.0, 0.8, 0.7)
+
+needs_display = pytest.mark.skipif(
+    sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys(),
+    reason="needs a display",
+)
+
+
+@pytest.fixture(scope="session")
+def scan():
+    """Return the voxels of a small stack, in the order z, y, x."""
+    return medgs.drifting_phantom(SHAPE, np.random.default_rng(3)).thick.voxels
+
+
+@pytest.fixture(scope="session")
+def model(scan):
+    """Return a model of the small stack, in the order of a file: x, y, z."""
+    affine = np.diag([*SPACING[::-1], 1.0])
+    volume = medgs.Volume(scan.transpose(2, 1, 0), affine, "mm")
+    return medgs.fit_model(volume, medgs.FitConfig(preset="fast", steps=20, axis="2")).model
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    """Fail a test that leaves a thread of the plugin behind."""
+    yield
+    end = time.monotonic() + 20
+    while left := [one.name for one in threading.enumerate() if one.name in ("medgs job", "medgs preview")]:
+        assert time.monotonic() < end, f"threads are left: {left}"
+        time.sleep(0.02)

@@ -1,0 +1,173 @@
+import nibabel
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+import medgs_core as medgs
+from medgs_napari._files import (
+    get_model_reader,
+    get_nifti_reader,
+    measured_values,
+    nifti_layer,
+    read_models,
+    read_niftis,
+    write_nifti,
+)
+from medgs_napari._layers import layer_volume, pick
+from medgs_napari._sample_data import brain_mri, phantom
+
+# napari's own, about tilted slices in 2-D
+pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
+
+VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
+TILT = np.array([[0, 0.1, 3.0, -7], [-0.8, 0, 0, 5], [0, 0.7, -0.4, 9], [0, 0, 0, 1.0]])
+AFFINES = {
+    "straight": np.diag([0.7, 0.8, 3.0, 1.0]),
+    "mirrored": np.array([[-0.7, 0, 0, 30], [0, -0.8, 0, 20], [0, 0, 3.0, -10], [0, 0, 0, 1.0]]),
+    "sagittal": np.array([[0, 0, 3.0, -7], [0.8, 0, 0, 5], [0, -0.7, 0, 9], [0, 0, 0, 1.0]]),
+    "tilted": TILT,
+}
+
+
+def write(path, affine, voxels=VOXELS, slope=None, intercept=None):
+    made = nibabel.Nifti1Image(voxels, affine)
+    made.header.set_xyzt_units("mm")
+    made.header.set_slope_inter(slope, intercept)
+    nibabel.save(made, path)
+    return str(path)
+
+
+def layer_of(data, settings, kind="image"):
+    assert kind == "image"
+    return Image(data, **settings)
+
+
+@pytest.fixture(params=AFFINES.values(), ids=AFFINES)
+def affine(request):
+    return request.param
+
+
+class TestNifti:
+    def test_each_voxel_stands_where_the_file_says(self, tmp_path, affine):
+        layer = layer_of(*read_niftis(write(tmp_path / "a.nii.gz", affine))[0])
+        assert {str(unit) for unit in layer.units} == {"millimeter"}
+        where = {
+            int(VOXELS[index]): affine[:3] @ [*index, 1]
+            for index in ((0, 0, 0), (3, 0, 0), (0, 4, 0), (0, 0, 5), (3, 4, 5))
+        }
+        for index in np.ndindex(layer.data.shape):
+            value = int(layer.data[index])
+            if value in where:
+                np.testing.assert_allclose(np.asarray(layer.data_to_world(index))[::-1], where[value], atol=1e-5)
+
+    def test_axes_go_along_z_y_x_as_near_as_they_can(self, tmp_path, affine):
+        layer = layer_of(*read_niftis(write(tmp_path / "a.nii", affine))[0])
+        zero = np.asarray(layer.data_to_world((0, 0, 0)))
+        for k in range(3):
+            step = np.abs(np.asarray(layer.data_to_world(np.eye(3)[k])) - zero)
+            assert step.argmax() == k
+
+    def test_what_is_written_reads_back_the_same(self, tmp_path, affine):
+        layer = layer_of(*read_niftis(write(tmp_path / "a.nii.gz", affine))[0])
+        again = write_nifti(str(tmp_path / "b.nii.gz"), *layer.as_layer_data_tuple()[:2])
+        first, second = (nibabel.load(path) for path in (tmp_path / "a.nii.gz", again[0]))
+        np.testing.assert_array_equal(np.asarray(first.dataobj), np.asarray(second.dataobj))
+        np.testing.assert_allclose(first.affine, second.affine, atol=1e-6)
+        assert first.header["sform_code"] == second.header["sform_code"]
+        assert second.get_data_dtype() == np.int16
+
+    def test_a_layer_of_any_making_reads_back_in_place(self, tmp_path):
+        place = {"scale": (3.0, -0.5, 0.7), "translate": (1.0, 2.0, 3.0), "units": ("um",) * 3}
+        layer = Image(VOXELS, rotate=(0.0, 0.0, 30.0), **place)
+        (path,) = write_nifti(str(tmp_path / "c.nii"), *layer.as_layer_data_tuple()[:2])
+        volume = medgs.read_volume(path)
+        assert (volume.unit, volume.shape3d) == ("um", (6, 5, 4))
+        for index in ((0, 0, 0), (3, 4, 5), (1, 2, 3)):
+            at = volume.affine @ [*index[::-1], 1.0]
+            np.testing.assert_allclose(at[2::-1], layer.data_to_world(index), atol=1e-5)
+            assert volume.voxels[index[::-1]] == VOXELS[index]
+
+    def test_a_rendered_layer_is_written_as_fine_as_it_is(self, tmp_path, model):
+        medgs.save_model(model, tmp_path / "scan.medgs")
+        ((data, settings, _),) = read_models(str(tmp_path / "scan.medgs"))
+        layer = ViewerModel().add_image(data, **settings)
+        (path,) = write_nifti(str(tmp_path / "fine"), *layer.as_layer_data_tuple()[:2])
+        assert path.endswith("fine.nii.gz")
+        wanted, found = medgs.render_volume(model, factor=4), medgs.read_volume(path)
+        np.testing.assert_array_equal(found.voxels, wanted.voxels)
+        np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-5)
+
+    def test_a_series_is_a_layer_with_time_first(self, tmp_path):
+        series = np.stack([VOXELS, VOXELS + 1], axis=3)
+        path = write(tmp_path / "s.nii.gz", AFFINES["mirrored"], series)
+        layer = layer_of(*read_niftis([path])[0])
+        assert (layer.data.shape, layer.axis_labels) == ((2, 6, 5, 4), ("t", "z", "y", "x"))
+        for number in (0, 1):
+            picked = pick(layer, 1, (number, 0, 0, 0))
+            direct = medgs.read_volume(path, volume=number)
+            np.testing.assert_array_equal(picked.volume().voxels, direct.voxels)
+            assert picked.number == number
+        (again,) = write_nifti(str(tmp_path / "t.nii.gz"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(np.asarray(nibabel.load(again).dataobj), series)
+        moved = Image(np.array(layer.data), scale=(1, 2, 3, 4))
+        assert layer_volume(moved).voxels.shape == (4, 5, 6, 2)
+
+    def test_a_five_dimensional_layer_is_refused(self):
+        with pytest.raises(ValueError, match="holds 3 axes, or 4 with time, got the 5-D image"):
+            layer_volume(Image(np.zeros((1, 1, 2, 3, 4))))
+
+
+class TestMeasuredValues:
+    def test_whole_numbers_stay_integers(self):
+        volume = medgs.Volume(np.array([[[0, 4000]]], np.uint16), np.eye(4), slope=1.0, intercept=-1024.0)
+        measured = measured_values(volume)
+        np.testing.assert_array_equal(measured.voxels, [[[-1024, 2976]]])
+        assert (measured.voxels.dtype.kind, measured.slope, measured.intercept) == ("i", 1.0, 0.0)
+
+    def test_fractions_become_real_numbers(self):
+        volume = medgs.Volume(np.array([[[1, 2]]], np.int16), np.eye(4), slope=0.5)
+        np.testing.assert_array_equal(measured_values(volume).voxels, np.array([[[0.5, 1.0]]], np.float32), strict=True)
+
+    def test_a_file_with_a_slope_shows_what_was_measured(self, tmp_path):
+        path = write(tmp_path / "ct.nii", AFFINES["straight"], slope=2.0, intercept=-100.0)
+        layer = layer_of(*nifti_layer(path))
+        assert int(layer.data.max()) == 2 * 119 - 100
+        assert pick(layer).origin.path is None
+
+
+class TestModels:
+    def test_a_model_opens_as_a_layer_that_renders(self, tmp_path, model):
+        path = str(tmp_path / "scan.medgs")
+        medgs.save_model(model, path)
+        ((data, settings, kind),) = get_model_reader(path)(path)
+        assert (kind, settings["name"]) == ("image", "scan x4")
+        layer = ViewerModel().add_image(data, **settings)
+        np.testing.assert_allclose(layer.scale, (0.75, 0.8, 0.7))
+        np.testing.assert_array_equal(np.asarray(data[0][5]), medgs.render_slice(model, 1.25).T)
+
+    def test_a_model_without_its_source_opens_too(self, tmp_path, model):
+        path = str(tmp_path / "small.medgs")
+        medgs.save_model(model, path, source=False)
+        ((data, settings, _),) = read_models(path)
+        assert not settings["metadata"]["medgs_slices"].measured.any()
+        assert np.asarray(data[5]).any()
+
+    def test_readers_know_their_files(self):
+        assert get_model_reader("a.nii") is None
+        assert get_nifti_reader(["a.nii", "b.medgs"]) is None
+        assert get_nifti_reader("A.NII.GZ") is read_niftis
+
+
+class TestSamples:
+    def test_the_mri_lies_flat(self):
+        layer = layer_of(*brain_mri()[0])
+        assert layer.data.shape == (2, 24, 96, 128)
+        np.testing.assert_array_equal(layer.affine.linear_matrix, np.eye(4))
+        assert pick(layer, 1).origin is not None
+
+    def test_the_phantom_stands_in_its_truth(self):
+        truth, thick = (layer_of(*one) for one in phantom())
+        assert (truth.visible, thick.visible) == (False, True)
+        np.testing.assert_array_equal(truth.data[::4].shape, thick.data.shape)
+        np.testing.assert_allclose(truth.data_to_world((4, 1, 1)), thick.data_to_world((1, 1, 1)))

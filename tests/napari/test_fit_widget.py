@@ -1,0 +1,328 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from qtpy.QtWidgets import QApplication
+
+import medgs_core as medgs
+from medgs_napari import _fit_widget
+from medgs_napari._fit_form import FitForm
+from medgs_napari._fit_widget import FitWidget
+from medgs_napari._live import FITTING
+from medgs_napari._preferences import Preferences
+from medgs_napari._session import session_of
+
+from .conftest import SPACING, needs_display
+
+pytestmark = needs_display
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def source(viewer, scan):
+    return viewer.add_image(scan, scale=SPACING, units=("mm",) * 3, name="scan")
+
+
+@pytest.fixture
+def dock(viewer, source):
+    return open_dock(viewer)
+
+
+@pytest.fixture(autouse=True)
+def complaints(monkeypatch):
+    """Collect what would be shown as an error."""
+    heard = []
+    monkeypatch.setattr("medgs_napari._fit_widget.complain", heard.append)
+    monkeypatch.setattr("medgs_napari._fit_run.complain", heard.append)
+    return heard
+
+
+def open_dock(viewer):
+    widget = FitWidget(viewer)
+    widget.form.plain["preset"].value = "fast"
+    widget.form.advanced["steps"].value = "60"
+    widget.form.factor.setValue(2)
+    viewer.window.add_dock_widget(widget, name="Train")
+    return widget
+
+
+def slow(monkeypatch, seconds=0.05):
+    """Make each step of a fit take a while, and report it."""
+    import time
+
+    from medgs_core.descent import Phase
+
+    step = Phase.step
+
+    def slowly(*arguments):
+        time.sleep(seconds)
+        return step(*arguments)
+
+    monkeypatch.setattr(Phase, "step", slowly)
+
+
+def shown(*widgets):
+    return [not widget.isHidden() for widget in widgets]
+
+
+def ended(qtbot, dock):
+    qtbot.waitUntil(lambda: dock.run is None, timeout=TIMEOUT)
+
+
+def stepping(qtbot, dock):
+    qtbot.waitUntil(lambda: dock.run.latest is not None and dock.run.latest.step > 0, timeout=TIMEOUT)
+
+
+def test_opening_loads_neither_torch_nor_opencv():
+    probe = (
+        "import sys, medgs_napari._fit_widget, medgs_napari._render_widget;"
+        "print([m for m in ('torch', 'cv2') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_fit_from_start_to_a_layer_that_renders(qtbot, viewer, dock, source):
+    assert shown(dock.start, dock.pause, dock.stop, dock.resume) == [True, False, False, False]
+    dock.start.click()
+    assert shown(dock.start, dock.pause, dock.stop, dock.resume) == [False, True, True, False]
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=TIMEOUT)
+    layer = viewer.layers[1]
+    assert layer.data[0].shape == (17, 40, 48)
+    ended(qtbot, dock)
+    assert layer.name == "scan x2"
+    np.testing.assert_allclose(layer.scale, (1.5, *SPACING[1:]))
+    assert layer.contrast_limits == source.contrast_limits
+    (fitted,) = session_of(viewer).models
+    np.testing.assert_array_equal(np.asarray(layer.data[0][5]), medgs.render_slice(fitted.model, 2.5).T)
+    np.testing.assert_array_equal(np.asarray(layer.data[0])[::2], source.data)
+    assert shown(dock.start, dock.resume, dock.python) == [True, False, True]
+    assert dock.bar.value() == dock.bar.maximum() == 1
+    assert dock.status.text().startswith("Done. Hidden slices were predicted at ")
+
+
+def test_what_is_copied_names_the_settings(qtbot, dock):
+    dock.start.click()
+    ended(qtbot, dock)
+    dock.python.click()
+    text = QApplication.clipboard().text()
+    assert "medgs.FitConfig(axis='2', preset='fast', steps=60)" in text
+    dock.command.click()
+    assert "medgs fit scan.nii.gz" in QApplication.clipboard().text()
+
+
+def test_the_plan_is_told_before_the_start(qtbot, dock):
+    qtbot.waitUntil(lambda: "Gaussians" in dock.plan.text(), timeout=TIMEOUT)
+    assert "9 slices of 48 × 40 pixels, 1 of them hidden" in dock.plan.text()
+    assert "60 steps" in dock.plan.text()
+    dock.form.advanced["hide"].value = "99"
+    qtbot.waitUntil(lambda: "hide should be at most" in dock.plan.text(), timeout=TIMEOUT)
+    dock.form.advanced["hide"].value = "some"
+    qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
+
+
+def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkeypatch):
+    with monkeypatch.context() as patch:
+        slow(patch)
+        dock.start.click()
+        stepping(qtbot, dock)
+        dock.stop.click()
+        assert not dock.stop.isEnabled()
+        ended(qtbot, dock)
+    (fitted,) = session_of(viewer).models
+    assert fitted.checkpoint is not None
+    assert shown(dock.start, dock.resume) == [True, True]
+    assert dock.status.text().startswith("Stopped; the model as it stands is kept.")
+    dock.resume.click()
+    ended(qtbot, dock)
+    (finished,) = session_of(viewer).models
+    unbroken = medgs.fit_model(finished.model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60)).model
+    assert medgs.model_hash(finished.model) == medgs.model_hash(unbroken)
+
+
+def test_pause_holds_the_fit(qtbot, dock, monkeypatch):
+    slow(monkeypatch, 0.02)
+    dock.start.click()
+    stepping(qtbot, dock)
+    dock.pause.click()
+    assert dock.pause.text() == "Go on"
+    qtbot.wait(400)
+    held = dock.run.latest.step
+    qtbot.wait(400)
+    assert dock.run.latest.step == held
+    dock.pause.click()
+    assert dock.pause.text() == "Pause"
+    ended(qtbot, dock)
+
+
+def test_the_source_may_be_renamed_and_deleted_while_it_is_fitted(qtbot, viewer, dock, source, monkeypatch):
+    slow(monkeypatch, 0.01)
+    dock.start.click()
+    stepping(qtbot, dock)
+    source.name = "other"
+    viewer.add_image(np.zeros((3, 4, 5)), name="new")
+    viewer.layers.remove(source)
+    ended(qtbot, dock)
+    (fitted,) = session_of(viewer).models
+    assert (fitted.name, fitted.source_now(viewer.layers)) == ("scan", "scan (deleted)")
+    assert [layer.name for layer in viewer.layers] == ["scan x2", "new"]
+
+
+def test_the_preview_may_be_renamed_or_deleted(qtbot, viewer, dock, monkeypatch):
+    slow(monkeypatch, 0.01)
+    dock.start.click()
+    stepping(qtbot, dock)
+    assert viewer.layers[1].name == "scan" + FITTING
+    viewer.layers[1].name = "mine"
+    ended(qtbot, dock)
+    assert viewer.layers[1].name == "mine"
+    dock.start.click()
+    stepping(qtbot, dock)
+    viewer.layers.pop()
+    ended(qtbot, dock)
+    assert [layer.name for layer in viewer.layers] == ["scan", "mine"]
+    assert len(session_of(viewer).models) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), MemoryError(), torch.OutOfMemoryError("no memory")])
+def test_after_an_error_the_buttons_work_again(qtbot, viewer, dock, monkeypatch, complaints, error):
+    def fail(*arguments, **settings):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("medgs_core.fit_model", fail)
+        dock.start.click()
+        ended(qtbot, dock)
+    (sentence,) = complaints
+    assert sentence == dock.status.text()
+    assert [layer.name for layer in viewer.layers] == ["scan"]
+    assert shown(dock.start, dock.pause, dock.stop) == [True, False, False]
+    dock.start.click()
+    ended(qtbot, dock)
+    assert len(session_of(viewer).models) == 1
+
+
+def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkeypatch, complaints):
+    from medgs_core.descent import Phase
+
+    step, count = Phase.step, iter(range(1000))
+
+    def breaking(*arguments):
+        if next(count) == 45:
+            raise torch.OutOfMemoryError("no memory")
+        return step(*arguments)
+
+    monkeypatch.setattr(Phase, "step", breaking)
+    dock.start.click()
+    ended(qtbot, dock)
+    assert len(complaints) == 1
+    assert dock.status.text().endswith("The model as it was before is kept.")
+    assert len(session_of(viewer).models) == 1
+    assert viewer.layers[1].name == "scan x2"
+
+
+def test_closing_the_viewer_ends_the_fit(qtbot, make_napari_viewer, scan, monkeypatch):
+    slow(monkeypatch, 0.05)
+    viewer = make_napari_viewer()
+    viewer.add_image(scan, scale=SPACING, name="scan")
+    dock = open_dock(viewer)
+    dock.start.click()
+    stepping(qtbot, dock)
+    job = dock.run.job
+    viewer.close()
+    qtbot.waitUntil(lambda: job.cancelled, timeout=TIMEOUT)
+    assert job.wait(30)
+    qtbot.wait(500)
+
+
+def test_a_fit_goes_on_when_its_dock_is_closed(qtbot, viewer, dock, monkeypatch):
+    slow(monkeypatch, 0.01)
+    dock.start.click()
+    stepping(qtbot, dock)
+    session = session_of(viewer)
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.wait(100)
+    again = open_dock(viewer)
+    assert shown(again.start, again.stop) == [False, True]
+    qtbot.waitUntil(lambda: session.run is None, timeout=TIMEOUT)
+    assert len(session.models) == 1
+    assert again.status.text().startswith("Done.")
+
+
+def test_two_images_share_a_model(qtbot, viewer, dock, scan):
+    viewer.add_image((scan / 4000).astype(np.float32), scale=SPACING, units=("mm",) * 3, name="second", colormap="red")
+    dock.form.second.setCurrentText("second")
+    dock.start.click()
+    ended(qtbot, dock)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["scan", "second", "scan + second image 1 x2", "scan + second image 2 x2"]
+    assert viewer.layers[3].colormap.name == "red"
+    assert viewer.layers[3].data[0].dtype == np.float32
+
+
+def test_images_on_other_grids_are_a_sentence(qtbot, viewer, dock, scan, complaints):
+    viewer.add_image(scan, scale=(1, 1, 1), name="elsewhere")
+    dock.form.second.setCurrentText("elsewhere")
+    dock.start.click()
+    ended(qtbot, dock)
+    assert "must be on one grid" in complaints[0]
+
+
+class TestForm:
+    def test_without_a_stack_there_is_nothing_to_start(self, qtbot, viewer):
+        viewer.add_image(np.zeros((5, 6)))
+        dock = open_dock(viewer)
+        qtbot.waitUntil(lambda: dock.plan.text() != "", timeout=TIMEOUT)
+        assert "Open a stack of slices" in dock.plan.text()
+        assert not dock.start.isEnabled()
+
+    def test_it_begins_with_what_the_user_prefers(self, viewer, monkeypatch):
+        monkeypatch.setattr("medgs_napari._fit_form.preferences", lambda: Preferences("cpu", "quality", 9.0))
+        form = FitForm(viewer)
+        assert form.settings() == {"preset": "quality", "device": "cpu", "seed": 0}
+        form.deleteLater()
+
+    def test_names_follow_the_layers(self, viewer, dock, source):
+        source.name = "renamed"
+        assert dock.form.image.currentText() == "renamed"
+        viewer.add_image(np.zeros((3, 4, 5)), name="more")
+        assert dock.form.layer is source or dock.form.layer.unique_id == source.unique_id
+        viewer.layers.remove("renamed")
+        assert dock.form.image.currentText() == "more"
+
+    def test_axes_are_named_and_the_likely_one_is_chosen(self, dock):
+        assert dock.form.axis.currentText() == "z: 9 slices, every 3 mm"
+        assert [dock.form.axis.itemData(k) for k in range(3)] == [0, 1, 2]
+
+    def test_other_axes_begin_at_what_is_shown(self, viewer, dock):
+        layer = viewer.add_image(np.zeros((4, 5, 6, 7)), name="film", axis_labels=("t", "z", "y", "x"))
+        viewer.dims.set_current_step(0, 2)
+        dock.form.image.setCurrentText("film")
+        assert not dock.form.others.isHidden()
+        assert dock.form.order().picks[0].steps == (2, None, None, None)
+        dock.form.axis.setCurrentIndex(dock.form.axis.findData(0))
+        assert dock.form.order().picks[0].steps[0] is None
+        assert layer.ndim == 4
+
+    def test_layers_to_be_computed_are_not_computed_for_the_plan(self, qtbot, viewer, dock):
+        import dask.array
+
+        viewer.add_image(dask.array.zeros((9, 40, 48), chunks=9), name="lazy", contrast_limits=(0, 1))
+        dock.form.image.setCurrentText("lazy")
+        qtbot.waitUntil(lambda: "read or computed as a whole" in dock.plan.text(), timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("step", "left", "text"),
+    [(0, np.nan, " …"), (1, 900.0, ": step 1 of 100"), (50, 4.2, ": step 50 of 100, about 4 s left")],
+)
+def test_time_left_is_told_once_it_is_known(step, left, text):
+    assert _fit_widget._time_left(medgs.FitState("fitting", step, 100, seconds_left=left)) == text

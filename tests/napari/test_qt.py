@@ -1,0 +1,105 @@
+import math
+import threading
+
+import pytest
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QTextBrowser, QWidget
+
+from medgs_napari._curve import FitCurve
+from medgs_napari._help import docs_folder, help_dialog
+from medgs_napari._jobs import Job
+from medgs_napari._ticker import Relay, Ticker
+
+from .conftest import needs_display
+
+pytestmark = [needs_display, pytest.mark.usefixtures("qapp")]
+
+
+@pytest.fixture
+def owner(qtbot):
+    widget = QWidget()
+    qtbot.addWidget(widget)
+    return widget
+
+
+def test_a_job_is_polled_until_it_has_ended(qtbot, owner):
+    ticker, heard = Ticker(owner), []
+    job = Job(lambda job: "done")
+    job.ended.connect(heard.append)
+    ticker.follow(job)
+    qtbot.waitUntil(lambda: heard != [])
+    assert heard[0].result == "done"
+    assert not ticker._timer.isActive()
+
+
+def test_a_program_that_ends_stops_its_jobs(qtbot, owner):
+    def work(job):
+        while True:
+            job.checkpoint()
+
+    ticker, job = Ticker(owner), Job(work)
+    ticker.follow(job)
+    ticker.stop()
+    assert job.wait(5)
+    qtbot.waitUntil(lambda: not ticker._timer.isActive())
+
+
+def test_a_ticker_goes_with_its_owner_once_its_jobs_have_ended(qtbot):
+    owner, goes_on, heard = QWidget(), threading.Event(), []
+    ticker, job = Ticker(owner), Job(lambda job: goes_on.wait(20))
+    job.ended.connect(heard.append)
+    ticker.follow(job)
+    owner.deleteLater()
+    qtbot.wait(50)
+    assert isalive(ticker)
+    goes_on.set()
+    qtbot.waitUntil(lambda: not isalive(ticker))
+    assert heard[0].result is True
+
+
+def test_a_relay_calls_in_the_thread_of_the_window(qtbot):
+    places = []
+    relay = Relay(lambda: places.append(threading.current_thread()))
+    thread = threading.Thread(target=relay)
+    thread.start()
+    thread.join()
+    qtbot.waitUntil(lambda: places != [])
+    assert places == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("page", ["train.md", "interpolate.md"])
+def test_help_shows_the_page_of_the_dock(qtbot, page):
+    dialog = help_dialog(page)
+    qtbot.addWidget(dialog)
+    assert (docs_folder() / page).is_file()
+    dialog.show()
+    assert "Not for diagnosis" in dialog.findChild(QTextBrowser).toPlainText()
+
+
+class TestCurve:
+    @pytest.fixture
+    def curve(self, qtbot):
+        made = FitCurve()
+        qtbot.addWidget(made)
+        made.resize(300, 130)
+        return made
+
+    def pixels(self, curve):
+        return curve.grab().toImage()
+
+    def test_it_draws_what_it_is_told(self, curve):
+        empty = self.pixels(curve)
+        for step in range(1, 20):
+            curve.add(step, 1.0 / step, (20.0, 22.0), math.nan, math.nan)
+        begun = self.pixels(curve)
+        curve.add(20, 0.05, (20.0, 22.0), 25.0, 21.0)
+        scored = self.pixels(curve)
+        assert empty != begun
+        assert begun != scored
+        curve.clear()
+        assert self.pixels(curve) == empty
+
+    def test_a_step_that_is_told_again_is_drawn_once(self, curve):
+        for loss in (0.5, 0.4, math.nan, 0.0):
+            curve.add(3, loss, (), math.nan, math.nan)
+        assert curve.losses == [(3, 0.5)]

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+import medgs_core as medgs
+from medgs_napari._jobs import Job
+from medgs_napari._marks import SliceMarks, describe_shown
+from medgs_napari._rendered import METADATA, describe_slices, frames_of_model, virtual_layers
+from medgs_napari._stream import Stream
+
+
+@pytest.fixture
+def layers(model):
+    return virtual_layers("scan", model, frames_of_model(model), medgs.RenderConfig(factor=4))
+
+
+def test_measured_and_synthetic_slices_are_told_apart(model):
+    slices = describe_slices(model, medgs.RenderConfig(factor=4), 0)
+    np.testing.assert_array_equal(np.flatnonzero(slices.measured), np.arange(9) * 4)
+    assert slices.describe(8) == "MEASURED\nslice 2"
+    assert slices.describe(9) == "SYNTHETIC\nbetween slices 2 and 3 (2.25)"
+
+
+def test_denoised_slices_are_not_measured(model):
+    slices = describe_slices(model, medgs.RenderConfig(denoise=True), 0)
+    assert not slices.measured.any()
+    assert slices.describe(2).startswith("SYNTHETIC\nin place of slice 2")
+
+
+def test_two_images_are_two_layers_with_looks_of_their_own(scan):
+    affine = np.diag([0.7, 0.8, 3.0, 1.0])
+    first = medgs.Volume(scan.transpose(2, 1, 0), affine)
+    second = medgs.Volume((scan.transpose(2, 1, 0) / 4000).astype(np.float32), affine)
+    both = medgs.combine_volumes(first, second)
+    model = medgs.fit_model(both, medgs.FitConfig(preset="fast", steps=10)).model
+    one, other = virtual_layers("both", model, frames_of_model(model), medgs.RenderConfig(factor=2))
+    assert (one.settings["name"], other.settings["name"]) == ("both image 1", "both image 2")
+    np.testing.assert_array_equal(np.asarray(one.data[0])[::2], scan, strict=True)
+    np.testing.assert_array_equal(np.asarray(other.data[0])[::2], (scan / 4000).astype(np.float32), strict=True)
+    assert other.settings["contrast_limits"][1] < 2 < one.settings["contrast_limits"][1]
+
+
+class TestStream:
+    def test_a_stream_gives_what_the_virtual_layer_shows(self, layers):
+        stream = Stream(layers)
+        assert stream(Job(lambda job: None))
+        np.testing.assert_array_equal(stream.filled[0].array, np.asarray(layers[0].data[0]), strict=True)
+
+    def test_slices_near_the_shown_one_come_first(self, layers, monkeypatch):
+        stream, order = Stream(layers), []
+        monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: order.append(i))
+        stream.shown = 20
+        stream(Job(lambda job: None))
+        assert order[0] == 20
+        assert {*order[1:3]} == {19, 21}
+        assert sorted(order) == list(range(33))
+
+    def test_a_stream_stops_when_it_is_told_to(self, layers):
+        job = Job(Stream(layers))
+        job.cancel()
+        job.start()
+        job.wait()
+        outcomes = []
+        job.ended.connect(outcomes.append)
+        job.poll()
+        assert (outcomes[0].result, outcomes[0].error) == (None, "")
+
+
+class TestMarks:
+    def viewer(self, layers):
+        viewer = ViewerModel()
+        viewer.add_image(layers[0].data, **layers[0].settings)
+        return viewer
+
+    def test_the_text_follows_the_slider(self, layers):
+        viewer = self.viewer(layers)
+        marks = SliceMarks(viewer)
+        marks.turn(True)
+        overlay = viewer.canvas.overlays.text
+        for index, word in ((8, "MEASURED\nslice 2"), (9, "SYNTHETIC\nbetween slices 2 and 3")):
+            viewer.dims.set_current_step(0, index)
+            assert overlay.visible
+            assert overlay.text.startswith(word)
+        marks.turn(False)
+        assert not overlay.visible
+
+    def test_across_the_slices_their_number_is_told(self, layers):
+        viewer = self.viewer(layers)
+        viewer.dims.ndisplay = 3
+        assert describe_shown(viewer) == "9 of 33 slices MEASURED"
+
+    def test_other_layers_are_not_spoken_of(self, layers):
+        viewer = ViewerModel()
+        viewer.add_image(np.zeros((4, 5, 6)))
+        assert describe_shown(viewer) == ""
+        assert METADATA in self.viewer(layers).layers[0].metadata

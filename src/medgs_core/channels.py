@@ -6,7 +6,7 @@ A stack comes in, the weight of each channel goes out.
 import numpy as np
 
 from medgs_core.arrays import Image, Plane
-from medgs_core.noise import NOISE_FLOOR, estimate_noise, sample_slices
+from medgs_core.noise import NOISE_FLOOR, estimate_noise, representative_slices
 from medgs_core.slices import SliceStack
 
 CHANNEL_STEPS = 8
@@ -35,7 +35,7 @@ def common_structure(stack: SliceStack) -> ChannelWeights:
     if stack.channels == 1:
         return (1.0,)
     covariance = np.zeros((stack.channels, stack.channels))
-    for k in sample_slices(stack):
+    for k in representative_slices(stack):
         planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(stack.image(k), 2, 0)]
         smooth = [cv2.GaussianBlur(plane, (0, 0), STRUCTURE_SIGMA) for plane in planes]
         for axis in (0, 1):

@@ -147,6 +147,8 @@ class Phase:
         self._tensors: dict[tuple[str, int], Tensor] = {}  # eight bytes a voxel, as much as the Gaussians hold
         self._compiled = device.type == "cpu" and compositing == "sum"
         self._room: StepRoom | None = None
+        self._limits = np.array([CENTER_REACH, *(math.log(limit) for limit in SPREAD_RANGE)], np.float32)
+        self._step_weights = np.outer((1.0, BETWEEN_WEIGHT), self.channel_weights).astype(np.float32)
 
     def measured(self, k: int) -> Tensor:
         """Return slice k on the device."""
@@ -201,12 +203,18 @@ class Phase:
     ) -> float:
         self._room = self._room or StepRoom(self.stack.height, self.stack.width, self.stack.channels)
         block, seeds = parameters.near(min(on, between), max(on, between))
-        limits = np.array([CENTER_REACH, *(math.log(limit) for limit in SPREAD_RANGE)], np.float32)
         targets = (measured.numpy(), target.numpy())
         times = (on, between)
-        weights = np.outer((1.0, BETWEEN_WEIGHT), self.channel_weights).astype(np.float32)
         error, _ = step_on_cpu(
-            self._room, parameters.optimizer, block, seeds, times, targets, weights, rates.numpy(), limits
+            self._room,
+            parameters.optimizer,
+            block,
+            seeds,
+            times,
+            targets,
+            self._step_weights,
+            rates.numpy(),
+            self._limits,
         )
         return error
 

@@ -21,7 +21,7 @@ NOISE_FLOOR = 0.03
 """In unit intensities: channels with less noise than this are equally good."""
 
 
-def sample_slices(stack: SliceStack) -> list[int]:
+def representative_slices(stack: SliceStack) -> list[int]:
     """Return the slices that tell what the channels of a stack are like, in order."""
     return sorted({round(k) for k in np.linspace(0, len(stack) - 1, SLICES_SAMPLED)})
 
@@ -30,7 +30,7 @@ def estimate_noise(stack: SliceStack) -> Float64[np.ndarray, " channels"]:
     """Return the standard deviation of each channel's noise, in unit intensities, as a few slices show it."""
     import cv2
 
-    chosen = sample_slices(stack)
+    chosen = representative_slices(stack)
     noise: Float64[np.ndarray, " channels"] = np.zeros(stack.channels)
     for k in chosen:
         for c, plane in enumerate(np.moveaxis(stack.image(k), 2, 0)):

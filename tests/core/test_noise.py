@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medgs_core.noise import NOISE_FLOOR, SLICES_SAMPLED, estimate_noise, sample_slices, weigh_channels
+from medgs_core.noise import NOISE_FLOOR, SLICES_SAMPLED, estimate_noise, representative_slices, weigh_channels
 
 from ._stacks import drifting_blobs, random_images, stack_of
 
@@ -19,8 +19,8 @@ def test_noise_is_estimated_per_channel_whatever_lies_under_it():
 
 
 def test_a_few_slices_from_end_to_end_are_looked_at():
-    assert sample_slices(stack_of(random_images(3))) == [0, 1, 2]
-    chosen = sample_slices(stack_of(random_images(100)))
+    assert representative_slices(stack_of(random_images(3))) == [0, 1, 2]
+    chosen = representative_slices(stack_of(random_images(100)))
     assert (len(chosen), chosen[0], chosen[-1]) == (SLICES_SAMPLED, 0, 99)
 
 

@@ -181,9 +181,9 @@ def trace_labels(
 
 def _trace_level(model: FittedModel, level: float, config: SurfaceConfig, report: Report | None) -> Surface:
     """Return the surface around what measures more than a level in one channel."""
+    renderer = SliceRenderer(model, RenderConfig(device=config.device))
     threshold, sign = _unit_threshold(model, level, config.channel)
     lattice = build_lattice(model.volume, model.axis, config.spacing)
-    renderer = SliceRenderer(model, RenderConfig(device=config.device))
 
     def render(t: float) -> Image:
         return sign * (renderer.image(t)[..., config.channel : config.channel + 1] - threshold)

@@ -354,10 +354,9 @@ def test_stride_that_leaves_one_slice_is_refused(source, capsys, no_fit):
     [
         ("fit", "IN"),
         ("render", "MODEL"),
-        ("fit", "-o", "a.medgs"),
         ("fit", "IN", "-o"),
         ("fit", "IN", "-o", "OUT", "--gaussian", "5"),
-        ("fit", "IN", "-o", "OUT", "--labels", "x"),
+        ("fit", "IN", "-o", "OUT", "--labels"),
         ("evaluate", "IN", "-o", "OUT"),
         ("segment", "IN"),
         (),

@@ -246,7 +246,6 @@ class SurfaceConfig(Settings):
     faces: int | None = Field(
         default=None, ge=4, le=2_000_000_000, description="most triangles of a surface; default: all that there are"
     )
-    labels: bool = Field(default=False, description="give the label map instead of the image, in its own type")
     device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
 
     @model_validator(mode="after")

@@ -36,15 +36,14 @@ from medgs_core.label_fit import add_head, annotate_for, outline_volume
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.plan import FitPlan, plan_fit
-from medgs_core.progress import FitState, Progress, SilentProgress
+from medgs_core.progress import FitState, Progress, SilentProgress, must_stop
 from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
 from medgs_core.uncertainty import learn_error_bound
 from medgs_core.volume import Volume, content_hash, resolve_axis
 
 REPORT_SECONDS = 0.3
-PAUSE_SECONDS = 0.05
-"""Between two reports, and between two looks at whether a pause is over; no number of the fit depends on them."""
+"""Between two reports; no number of the fit depends on it."""
 
 LOSS_MEMORY = 0.98
 """Share of the running mean of the loss that one step keeps."""
@@ -121,10 +120,14 @@ def fit_model(
         return _Fit(volume, config, progress).run(resume)
     axis = resolve_axis(volume or labels, config.axis)
     annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
-    result = _Fit(volume or outline_volume(annotation), config, progress).run(resume)
+    fit = _Fit(volume or outline_volume(annotation), config, progress)
+    result = fit.run(resume)
     if volume is None:  # what was predicted there is a picture of outlines, which nobody asked for
         result = replace(result, model=replace(result.model, has_image=False, scores={}), scores={})
-    return replace(result, model=add_head(result.model, annotation, progress))
+    result = replace(result, model=add_head(result.model, annotation, progress))
+    if result.complete and progress.cancelled:  # while labels were fitted: the state after the last step leads there
+        result = replace(result, complete=False, checkpoint=fit.checkpoint())
+    return result
 
 
 class _Fit:
@@ -138,6 +141,7 @@ class _Fit:
         self.identity = content_hash(volume)
         self.memory: RecentlyUsed[Any] = RecentlyUsed(MEMORY_BYTES)
         self.evidence: list[Evidence] = []
+        self._state: Running | None = None
         self._last_report = 0.0
         self._begun = time.monotonic()
         self._begun_at = 0
@@ -215,7 +219,7 @@ class _Fit:
         doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
         while state.step < state.totals[state.phase]:
             total = state.totals[state.phase]
-            if self._must_stop():
+            if must_stop(self.progress):
                 return False
             if not state.order:
                 state.order = [int(k) for k in state.generator.permutation(slices)]
@@ -238,11 +242,6 @@ class _Fit:
         if has_settled(state.checks):
             first, second = state.totals
             state.totals = (state.step, max(1, round(second * state.step / first)))
-
-    def _must_stop(self) -> bool:
-        while self.progress.paused and not self.progress.cancelled:
-            time.sleep(PAUSE_SECONDS)
-        return self.progress.cancelled
 
     def _report(self, doing: str, state: Running | None, phase: Phase | None = None) -> None:
         if state is None:
@@ -285,8 +284,13 @@ class _Fit:
     def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
         bound = learn_error_bound(self.evidence, phase.weights)
         model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
-        checkpoint = None if complete else capture(state, self.config, self.identity)
-        return FitResult(model, model.scores, complete, checkpoint)
+        self._state = state
+        return FitResult(model, model.scores, complete, None if complete else self.checkpoint())
+
+    def checkpoint(self) -> FitCheckpoint:
+        """Return the state in which the fit has ended, complete or not."""
+        assert self._state is not None
+        return capture(self._state, self.config, self.identity)
 
 
 def recorded_versions() -> dict[str, str]:

@@ -32,6 +32,9 @@ LEAST_LOOSENESS, MOST_LOOSENESS = 0.01, LIMIT
 """Range of what is learned, in usual loosenesses: a border is not known better than to a hundredth of a pixel, and
 beyond `LIMIT` pixels fields say nothing."""
 
+LEAST_WEIGHT = 1e-3
+"""Smaller weights are rounding of the solver, or not worth carrying everything once more."""
+
 PROPAGATE_BYTES = 300
 """Memory per pixel and class in which a slice is predicted: four slices around and what several paths bring."""
 
@@ -121,7 +124,7 @@ def solve_weights(samples: list[Samples], ways: int) -> tuple[float, ...]:
 
     rule = {"type": "eq", "fun": lambda weights: weights.sum() - 1.0, "jac": lambda weights: np.ones(ways)}
     found = minimize(loss, equal, jac=True, bounds=[(0.0, 1.0)] * ways, constraints=rule, method="SLSQP").x
-    found = np.clip(found, 0.0, None)
+    found[found < LEAST_WEIGHT] = 0.0
     return tuple((found / found.sum()).tolist())
 
 

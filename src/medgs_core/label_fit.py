@@ -16,11 +16,12 @@ from medgs_core.annotation import Annotation, annotate
 from medgs_core.arrays import Fields
 from medgs_core.config import LabelConfig, RenderConfig
 from medgs_core.fold import fold_visible, visible_rows
+from medgs_core.grid import check_grid
 from medgs_core.label_evidence import gather_samples, solve_looseness, solve_weights
 from medgs_core.labels import FEATURES_AT_ONCE, LabelRenderer, build_propagation
 from medgs_core.model import LABEL_LEVELS, FittedModel, FoldedGaussians, LabelHead
 from medgs_core.outlines import guide_plane, pixel_sides
-from medgs_core.progress import FitState, Progress, SilentProgress
+from medgs_core.progress import FitState, Progress, SilentProgress, must_stop
 from medgs_core.rasterize import LEAST_WEIGHT, render_splats
 from medgs_core.scribbles import fill_unknown
 from medgs_core.slices import stack_slices
@@ -78,7 +79,7 @@ def outline_volume(annotation: Annotation) -> Volume:
     for k in range(len(annotation)):
         planes[k] = guide_plane(annotation.classes(k), pixel_sides(annotation))
     voxels = np.moveaxis(planes, 0, annotation.axis)
-    return replace(volume, voxels=voxels, slope=1.0, intercept=0.0, positions=annotation.positions)
+    return replace(volume, voxels=voxels, slope=1.0, intercept=0.0)
 
 
 def fit_labels(
@@ -113,6 +114,8 @@ def fit_labels(
     if not model.has_source:
         raise ValueError("Labels need a model with its measured slices, got one saved without them; fit it again.")
     image = model.volume if model.has_image else None
+    if image is None:
+        check_grid(model.volume, labels, "Labels must be on the grid of the model", "the model and the labels")
     annotation = annotate_for(labels, image, config or LabelConfig(), model.axis, model.skipped)
     return add_head(model, annotation, progress or SilentProgress())
 
@@ -151,7 +154,7 @@ def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
     recent: deque[tuple[int, Fields]] = deque()
     rounds = len(stack) + AHEAD + LOOKS - 1
     for k in range(rounds):
-        if progress.cancelled:
+        if must_stop(progress):
             break
         if k < len(stack):
             fields = renderer.fields(whole.t_at(float(stack.positions[k])))

@@ -46,8 +46,8 @@ def check_labels(model: FittedModel) -> LabelHead:
 
 def build_propagation(model: FittedModel, head: LabelHead) -> Propagation:
     """Return what carries the annotated slices of a model, along its image where it has one."""
-    # the outlines are the image of a model without one, so their flows are those of the fit
-    outlines = Outlines(head.annotation, head.memory, head.memory if model.has_image else model.memory)
+    # not in the memory of the model: without an image it was fitted to outlines too, but in another window
+    outlines = Outlines(head.annotation, head.memory)
     if not model.has_image:
         return Propagation(outlines)
     stack = stack_slices(model.volume, model.axis, model.window, model.skipped)

@@ -96,9 +96,7 @@ class Outlines:
     annotation : Annotation
         Unknown pixels must have been filled in before, see `fill_unknown`; those that are left count as background.
     memory : RecentlyUsed
-        Where distances and endings are kept.
-    flow_memory : RecentlyUsed
-        Where the flows of the borders are kept, apart from those of an image.
+        Where distances, endings and the flows of the borders are kept; no other flows must be.
 
     Attributes
     ----------
@@ -107,7 +105,7 @@ class Outlines:
     flows : of the guides
     """
 
-    def __init__(self, annotation: Annotation, memory: RecentlyUsed[Any], flow_memory: RecentlyUsed[Any]) -> None:
+    def __init__(self, annotation: Annotation, memory: RecentlyUsed[Any]) -> None:
         from scipy.ndimage import find_objects
 
         self.annotation = annotation
@@ -117,7 +115,7 @@ class Outlines:
             find_objects(self.classes(row).clip(min=0), len(annotation.ids)) for row in range(len(self))
         ]
         self.present: Present = np.array([[box is not None for box in boxes] for boxes in self._boxes])
-        self.flows = Flows(self._guides(), "both", flow_memory, (1.0,))
+        self.flows = Flows(self._guides(), "both", memory, (1.0,))
 
     def __len__(self) -> int:
         """Return the number of annotated slices."""

@@ -3,9 +3,13 @@
 The core knows no progress bar and no window; a caller passes an object with the methods of `Progress`.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
+
+PAUSE_SECONDS = 0.05
+"""Between two looks at whether a pause is over."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,10 @@ class SilentProgress:
 
     def report(self, state: FitState) -> None:
         """Ignore the state."""
+
+
+def must_stop(progress: Progress) -> bool:
+    """Return whether a job is to end, after a pause for as long as one is wished for."""
+    while progress.paused and not progress.cancelled:
+        time.sleep(PAUSE_SECONDS)
+    return progress.cancelled

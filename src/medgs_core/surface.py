@@ -182,9 +182,9 @@ def trace_labels(
 
 def _trace_level(model: FittedModel, level: float, config: SurfaceConfig, report: Report | None) -> Surface:
     """Return the surface around what measures more than a level in one channel."""
+    renderer = SliceRenderer(model, RenderConfig(device=config.device))
     threshold, sign = _unit_threshold(model, level, config.channel)
     lattice = build_lattice(model.volume, model.axis, config.spacing)
-    renderer = SliceRenderer(model, RenderConfig(device=config.device))
 
     last = len(renderer.whole) - 1
 

@@ -304,9 +304,7 @@ class TestRefusals:
 
     def test_model_without_labels_is_refused(self):
         for ask in (lambda: extract_surface(fitted(), label=1), lambda: extract_surfaces(fitted())):
-            with pytest.raises(
-                ValueError, match=r"^Labels need a model that was fitted with a label map, got one without; fit"
-            ):
+            with pytest.raises(ValueError, match=r"^Labels need a model that was fitted with a label map, got one wi"):
                 ask()
 
     @pytest.mark.parametrize("options", [{"label": 1}, {"level": 2.0}])

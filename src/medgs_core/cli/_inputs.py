@@ -47,6 +47,8 @@ def read_inputs(args: argparse.Namespace) -> tuple[Volume | None, Volume | None]
     if args.input is None and args.others:
         raise ValueError(f"--with names images beside IN, got '{args.others[0]}' without IN; give it as IN.")
     volume = None if args.input is None else read_input(args.input, config, args.others)
+    if volume is not None:  # which volume of a series is said of the image
+        config = config.model_copy(update={"volume": None})
     labels = None if args.labels_file is None else read_input(args.labels_file, config)
     return volume, labels
 

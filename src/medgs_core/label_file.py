@@ -19,7 +19,7 @@ from medgs_core.formats.model_header import (
     voxel_facts,
 )
 from medgs_core.formats.packing import pack_voxels, unpack_voxels
-from medgs_core.model import LABEL_LEVELS, FittedModel, LabelHead
+from medgs_core.model import LABEL_LEVELS, LABEL_RANGE, FittedModel, LabelHead
 from medgs_core.volume import content_hash, slice_positions
 
 LABEL_VALUES, LABEL_VOXELS = "label_values", "label_voxels"
@@ -43,7 +43,7 @@ def pack_labels(model: FittedModel, header: ModelHeader, tensors: Mapping[str, P
     """Return the tensors of the label head as they stand in a file."""
     if model.labels is None or header.labels is None:
         return {}
-    levels = np.rint(tensors[LABEL_VALUES].T * LABEL_LEVELS).astype(np.int8)
+    levels = np.rint(tensors[LABEL_VALUES].T * (LABEL_LEVELS / LABEL_RANGE)).astype(np.int8)
     packed = {LABEL_VALUES: pack_voxels(levels, (0, 1))}
     if model.has_source:
         packed[LABEL_VOXELS] = pack_voxels(model.labels.annotation.volume.voxels, header.labels.voxels.order)
@@ -67,7 +67,7 @@ def read_values(container: Container, count: int, classes: int) -> Parameters:
     """Return the label values of all Gaussians: (count, classes)."""
     packed = container.row(LABEL_VALUES)
     levels = unpack_voxels([packed.tobytes()], len(packed), (classes, count), np.dtype(np.int8), (0, 1))
-    return np.ascontiguousarray(levels.T, np.float32) / np.float32(LABEL_LEVELS)
+    return np.ascontiguousarray(levels.T, np.float32) * np.float32(LABEL_RANGE / LABEL_LEVELS)
 
 
 def read_voxels(facts: VoxelFacts, stream: tuple[Iterable[bytes], int] | None) -> Voxels:

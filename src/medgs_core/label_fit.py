@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medgs_core.annotation import Annotation, annotate
 from medgs_core.arrays import Fields
@@ -19,17 +20,25 @@ from medgs_core.fold import fold_visible, visible_rows
 from medgs_core.grid import check_grid
 from medgs_core.label_evidence import gather_samples, solve_looseness, solve_weights
 from medgs_core.labels import FEATURES_AT_ONCE, LabelRenderer, build_propagation
-from medgs_core.model import LABEL_LEVELS, FittedModel, FoldedGaussians, LabelHead
+from medgs_core.model import LABEL_LEVELS, LABEL_RANGE, FittedModel, FoldedGaussians, LabelHead
+from medgs_core.optimizer import RowAdam
 from medgs_core.outlines import guide_plane, pixel_sides
 from medgs_core.progress import FitState, Progress, SilentProgress, must_stop
-from medgs_core.rasterize import LEAST_WEIGHT, render_splats
+from medgs_core.propagation import LIMIT
+from medgs_core.rasterize import render_splats
 from medgs_core.scribbles import fill_unknown
 from medgs_core.slices import stack_slices
 from medgs_core.tensors import Rows, single_threaded_torch
 from medgs_core.volume import Volume
 
-LOOKS = 5
-"""How often each slice corrects the label values, on the way of a window of as many slices through the stack."""
+LOOKS = 8
+"""How often each slice improves the label values, on the way of a window of as many slices through the stack."""
+
+RATE = 0.2
+"""Step of a label value."""
+
+SHARPNESS = 3.0
+"""Logits per pixel of distance to the border: with 1, small structures are lost under what surrounds them."""
 
 AHEAD = 3
 """Slices that must have given their Gaussians a first value before one is looked at: as far as most are seen."""
@@ -134,22 +143,21 @@ def add_head(model: FittedModel, annotation: Annotation, progress: Progress) -> 
     head = replace(head, weights=weights, looseness=solve_looseness(samples, weights, head.looseness))
     with single_threaded_torch():
         values = _fit_values(replace(model, labels=head), progress)
-    levels = torch.round(values * LABEL_LEVELS) + 0.0  # there is no negative zero in a file
-    return replace(model, labels=replace(head, values=levels / LABEL_LEVELS))
+    levels = torch.round(values * (LABEL_LEVELS / LABEL_RANGE)) + 0.0  # there is no negative zero in a file
+    return replace(model, labels=replace(head, values=levels * (LABEL_RANGE / LABEL_LEVELS)))
 
 
 def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
-    """Return label values whose weighted means come close to the fields of every measured slice.
+    """Return label values whose weighted means tell the labels of every measured slice.
 
-    The geometry stays as it is, so the problem is linear. A Gaussian starts at what the field of its own slice shows at
-    its center. Then each slice in turn adds to every Gaussian the mean of what is missing under it, as far as the
-    Gaussian is present there (simultaneous algebraic reconstruction, Andersen and Kak 1984).
+    The geometry stays as it is. A Gaussian starts at what the field of its own slice shows at its center; then a window
+    of slices goes through the stack, and each slice in it takes one step of Adam.
     """
     renderer = LabelRenderer(model, RenderConfig(device="cpu"))
     gaussians = model.gaussians
     stack = stack_slices(model.volume, model.axis, model.window, model.skipped)
     whole = stack_slices(model.volume, model.axis, model.window)
-    values = torch.full((len(gaussians), len(renderer.ids)), -1.0)
+    optimizer = RowAdam.start(torch.full((len(gaussians), len(renderer.ids)), -1.0))
     own = gaussians.center.round().clamp(0, len(stack) - 1)
     recent: deque[tuple[int, Fields]] = deque()
     rounds = len(stack) + AHEAD + LOOKS - 1
@@ -158,15 +166,15 @@ def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
             break
         if k < len(stack):
             fields = renderer.fields(whole.t_at(float(stack.positions[k])))
-            _start_values(values, gaussians, (own == k).nonzero()[:, 0], k, fields)
+            _start_values(optimizer.parameters, gaussians, (own == k).nonzero()[:, 0], k, fields)
             recent.append((k, fields))
         while recent[0][0] <= k - AHEAD - LOOKS:
             recent.popleft()
         for seat, fields in recent:
             if seat <= k - AHEAD:
-                _correct_values(values, model, seat, fields)
+                _improve_values(optimizer, model, seat, fields)
         progress.report(FitState("fitting labels", k + 1, rounds))
-    return values.clamp_(-1.0, 1.0)
+    return optimizer.parameters.clamp_(-LABEL_RANGE, LABEL_RANGE)
 
 
 def _start_values(values: Tensor, gaussians: FoldedGaussians, rows: Rows, k: int, fields: Fields) -> None:
@@ -178,22 +186,30 @@ def _start_values(values: Tensor, gaussians: FoldedGaussians, rows: Rows, k: int
     values[rows] = torch.from_numpy(fields[lines.numpy(), columns.numpy()])
 
 
-def _correct_values(values: Tensor, model: FittedModel, k: int, fields: Fields) -> None:
-    """Bring the weighted means at slice k closer to its fields; only classes that are seen there move."""
+def _improve_values(optimizer: RowAdam, model: FittedModel, k: int, fields: Fields) -> None:
+    """Take one step towards the labels of slice k; only classes that are seen there move.
+
+    Down the cross-entropy of sigmoid(`SHARPNESS` * distance in pixels), against that of the fields, and the soft Dice
+    loss of each class (Milletari et al. 2016).
+    """
     rows = visible_rows(model.gaussians, float(k))
-    seen = model.gaussians.rows(rows)
-    splats = fold_visible(seen, float(k))
-    presence = (splats.opacities / seen.opacity)[:, None]
-    known = values[rows]
+    splats = fold_visible(model.gaussians.rows(rows), float(k))
+    known = optimizer.parameters[rows]
     target = torch.from_numpy(np.ascontiguousarray(fields))
     moving = ((known > -1).any(0) | (target > -1).flatten(0, 1).any(0)).nonzero()[:, 0]
+    if not len(moving):
+        return
     height, width = fields.shape[:2]
-    for classes in torch.split(moving, FEATURES_AT_ONCE - 1):
-        # one more feature, whose gradient is the weight that each Gaussian has in the slice
-        features = torch.cat([known[:, classes], torch.zeros(len(rows), 1)], dim=1).requires_grad_()
+    gradient = torch.zeros_like(known)
+    for classes in torch.split(moving, FEATURES_AT_ONCE):
+        features = known[:, classes].requires_grad_()
         shown = render_splats(replace(splats, features=features), height, width, model.compositing)
-        missing = target[..., classes] - shown[..., :-1].detach()
-        (shown[..., :-1] * missing).sum().add(shown[..., -1].sum()).backward()  # type: ignore[no-untyped-call]
+        logits, wanted = SHARPNESS * LIMIT * shown, SHARPNESS * LIMIT * target[..., classes]
+        entropy = binary_cross_entropy_with_logits(logits, wanted.sigmoid(), reduction="sum") / (height * width)
+        drawn, likely = (wanted > 0).float(), logits.sigmoid()
+        sizes = drawn.sum((0, 1))
+        overlap = 2 * (drawn * likely).sum((0, 1)) / (sizes + likely.sum((0, 1)) + 1)
+        (entropy - overlap[sizes > 0].sum() / max(len(moving), 1)).backward()
         assert features.grad is not None
-        gained, weight = features.grad[:, :-1], features.grad[:, -1:]
-        values[rows[:, None], classes] += presence * gained / weight.clamp_min(LEAST_WEIGHT)
+        gradient[:, classes] = features.grad
+    optimizer.move(rows, gradient, torch.full((len(gradient[0]),), RATE))

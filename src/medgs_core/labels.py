@@ -133,7 +133,7 @@ class LabelRenderer:
             for part in torch.split(values.index_select(0, rows), FEATURES_AT_ONCE, dim=1):
                 splats = Splats2D(seen.means, seen.conics, seen.opacities, part.contiguous())
                 shown.append(render_splats(splats, height, width, self.model.compositing))
-            fields: Fields = np.ascontiguousarray(torch.cat(shown, dim=2).cpu().numpy())
+            fields: Fields = np.ascontiguousarray(torch.cat(shown, dim=2).clamp(-1.0, 1.0).cpu().numpy())
         return fields
 
     def stored(self, t: float) -> LabelPlane:

@@ -26,8 +26,9 @@ MEMORY_BYTES = 384 * 2**20
 MAX_OPACITY = 0.3
 """Cap of the peak opacity: several Gaussians must share every pixel, so none can hide the others."""
 
-LABEL_LEVELS = 127
-"""Steps from 0 to 1 in which label values are kept: 0.02 pixels, so that they need a byte each in a file."""
+LABEL_RANGE, LABEL_LEVELS = 4.0, 127
+"""Largest label value, and the steps from 0 to there in which values are kept, so that they need a byte each in a file:
+beyond what a field can be, because the small ones stand against what surrounds them."""
 
 PLAIN_COLUMNS = 8
 """Columns of one Gaussian besides drift and intensity: two coordinates, center, spread, two scales, angle, opacity."""
@@ -155,9 +156,9 @@ class LabelHead:
 
     Attributes
     ----------
-    values : (N, classes) float32 in [-1, 1]
-        What each Gaussian knows of each class, in multiples of 1 / `LABEL_LEVELS`: the signed distance to its border in
-        units of `propagation.LIMIT` pixels, clipped.
+    values : (N, classes) float32 within +-`LABEL_RANGE`, in `LABEL_LEVELS` steps on either side of 0
+        What each Gaussian knows of each class: the weighted mean is positive inside, and near the border the distance
+        to it in units of `propagation.LIMIT` pixels.
     annotation : Annotation
         The labels; nothing in it is unknown. Their voxels are read only where the model has its source.
     weights : tuple of float

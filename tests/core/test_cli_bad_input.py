@@ -356,11 +356,8 @@ def test_stride_that_leaves_one_slice_is_refused(source, capsys, no_fit):
         ("render", "MODEL"),
         ("fit", "IN", "-o"),
         ("fit", "IN", "-o", "OUT", "--gaussian", "5"),
-<<<<<<< HEAD
         ("fit", "IN", "-o", "OUT", "--label", "x"),
-=======
         ("fit", "IN", "-o", "OUT", "--labels"),
->>>>>>> ltests
         ("evaluate", "IN", "-o", "OUT"),
         ("segment", "IN"),
         (),

@@ -124,13 +124,8 @@ class TestRefusals:
             (("--level", "1e6"), r"level should lie between \d+ and \d+, the range of the data, got 1e\+06; choose"),
             (("--level", "800", "--channel", "2"), r"channel should be at most 0, the last one, got 2; correct it$"),
             (("--level", "800", "--spacing", "1e-6"), r"spacing must give at most .* points, got .*; take a larger"),
-<<<<<<< HEAD
             (("--label", "1"), r"Labels need a model .*, got one without; fit it again with labels\.$"),
             (("--all-labels",), r"Labels need a model .*, got one without; fit it again with labels\.$"),
-=======
-            (("--label", "1"), r"Labels need a model that was fitted with a label map, got one without; fit it with"),
-            (("--all-labels",), r"Labels need a model that was fitted with a label map, got one without; fit it with"),
->>>>>>> ltests
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )

@@ -165,7 +165,7 @@ def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
         if must_stop(progress):
             break
         if k < len(stack):
-            fields = renderer.fields(whole.t_at(float(stack.positions[k])))
+            fields = _all_classes(renderer, whole.t_at(float(stack.positions[k])))
             _start_values(optimizer.parameters, gaussians, (own == k).nonzero()[:, 0], k, fields)
             recent.append((k, fields))
         while recent[0][0] <= k - AHEAD - LOOKS:
@@ -175,6 +175,14 @@ def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
                 _improve_values(optimizer, model, seat, fields)
         progress.report(FitState("fitting labels", k + 1, rounds))
     return optimizer.parameters.clamp_(-LABEL_RANGE, LABEL_RANGE)
+
+
+def _all_classes(renderer: LabelRenderer, t: float) -> Fields:
+    """Return what the annotated slices tell at t, for every class."""
+    classes, carried = renderer.carried(t)
+    fields: Fields = np.full((*carried.shape[1:], len(renderer.ids)), -1, np.float32)
+    fields[..., classes] = np.moveaxis(carried, 0, -1)
+    return fields
 
 
 def _start_values(values: Tensor, gaussians: FoldedGaussians, rows: Rows, k: int, fields: Fields) -> None:

@@ -31,8 +31,13 @@ def model_of(labels, affine=AFFINE):
 
 
 @pytest.fixture(scope="module")
-def surface():
-    return extract_surface(model_of(ball()), label=1)
+def model():
+    return model_of(ball())
+
+
+@pytest.fixture(scope="module")
+def surface(model):
+    return extract_surface(model, label=1)
 
 
 class TestBall:
@@ -68,8 +73,8 @@ class TestBall:
         assert moved.area == pytest.approx(surface.area, rel=1e-5)
         np.testing.assert_allclose(moved.vertices, surface.vertices @ move[:3, :3].T + move[:3, 3], atol=1e-5)
 
-    def test_finer_samples_change_little(self, surface):
-        fine = extract_surface(model_of(ball()), label=1, spacing=0.7)
+    def test_finer_samples_change_little(self, model, surface):
+        fine = extract_surface(model, label=1, spacing=0.7)
         assert fine.volume == pytest.approx(surface.volume, rel=2e-3)
         assert fine.area == pytest.approx(surface.area, rel=5e-3)
 

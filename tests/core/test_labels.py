@@ -12,7 +12,7 @@ from medgs_core.lazy import lazy_volume
 from medgs_core.render import render_slice, render_uncertainty, render_volume
 
 from ._annotations import label_map
-from ._labeled import AFFINE, ANNOTATED, BETWEEN, IDS, SLICES, drawn, mean_dice, quick, truth_at
+from ._labeled import ANNOTATED, BETWEEN, IDS, SLICES, drawn, mean_dice, quick, truth_at
 
 CPU = RenderConfig(device="cpu")
 
@@ -171,15 +171,13 @@ class TestVolumes:
         np.testing.assert_array_equal(shown.positions[::2], positions)
         np.testing.assert_array_equal(shown.voxels[::2], drawn(range(SLICES)).voxels)
 
-    @pytest.mark.parametrize("axis", ["1", "2"])
-    def test_slices_may_lie_along_any_axis(self, axis):
+    def test_slices_may_lie_along_another_axis(self):
         labels = drawn(range(SLICES))
-        order = {"1": (1, 0, 2), "2": (1, 2, 0)}[axis]
-        turned = replace(labels, voxels=labels.voxels.transpose(order), affine=np.eye(4))
-        model = fit_model(None, quick(axis=axis), labels=turned).model
+        turned = replace(labels, voxels=labels.voxels.transpose(1, 2, 0), affine=np.eye(4))
+        model = fit_model(None, quick(axis="2"), labels=turned).model
         shown = render_volume(model, labels=True, factor=2).voxels
-        assert shown.shape[int(axis)] == 2 * SLICES - 1
-        np.testing.assert_array_equal(np.moveaxis(shown, int(axis), 0)[::2], labels.voxels)
+        assert shown.shape == (40, 56, 2 * SLICES - 1)
+        np.testing.assert_array_equal(np.moveaxis(shown, 2, 0)[::2], labels.voxels)
 
     def test_lazy_ones_are_the_same(self, labeled):
         lazy = lazy_volume(labeled, labels=True, factor=2)
@@ -213,10 +211,7 @@ class TestRefusals:
             render_slice(labeled, 8.5, labels=True)
 
 
-def test_the_first_slice_may_be_anywhere():
+def test_the_first_slice_may_be_anywhere(alone):
     positions = 100.0 + 3.0 * np.arange(SLICES)
-    one, other = (
-        fit_model(None, quick(), labels=drawn(range(SLICES), affine=AFFINE, positions=where)).model
-        for where in (None, positions)
-    )
-    np.testing.assert_array_equal(render_slice(one, 2.4, labels=True), render_slice(other, 2.4, labels=True))
+    other = fit_model(None, quick(), labels=drawn(range(SLICES), positions=positions)).model
+    np.testing.assert_array_equal(render_slice(alone, 2.4, labels=True), render_slice(other, 2.4, labels=True))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import nibabel
 import numpy as np
@@ -99,6 +100,23 @@ class TestFit:
         words = [folder / "scan.nii.gz", "--labels", folder / "sparse.nii.gz", "-o", tmp_path / "a.medgs", "--quiet"]
         assert medgs("fit", *words, *QUICK, "--slice-positions", tmp_path / "z.txt") == 0
         assert load_model(tmp_path / "a.medgs").labels.annotation.positions[4] == 8.0
+
+    def test_one_interrupted_amid_its_labels_is_resumed_to_the_same_model(self, folder, tmp_path, monkeypatch, capsys):
+        words = [folder / "scan.nii.gz", "--labels", folder / "sparse.nii.gz", "-o", tmp_path / "a.medgs", "--quiet"]
+
+        def interrupt(bar, state):
+            if state.phase == "fitting labels" and state.step == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("medgs_core.cli._fit.FitBar.report", interrupt)
+            assert medgs("fit", *words, *QUICK) == 130
+        assert "--resume to finish it" in capsys.readouterr().err
+        assert files_in(tmp_path) == ["a.medgs", "a.medgs.state"]
+        assert load_model(tmp_path / "a.medgs").labels is not None
+        assert medgs("fit", *words, *QUICK, "--resume") == 0
+        assert files_in(tmp_path) == ["a.medgs"]
+        assert (tmp_path / "a.medgs").read_bytes() == (folder / "both.medgs").read_bytes()
 
 
 class TestRender:

@@ -67,11 +67,10 @@ class TestFit:
         assert "PSNR" not in said
         assert "image " not in said.split("carried between annotated slices")[1]
 
-    @pytest.mark.parametrize(("wish", "expected"), [("all", tuple(range(9))), ("0,8", (0, 8))])
-    def test_the_user_decides_which_slices_count(self, folder, tmp_path, wish, expected):
+    def test_the_user_decides_which_slices_count(self, folder, tmp_path):
         words = [folder / "scan.nii.gz", "--labels", folder / "sparse.nii.gz", "-o", tmp_path / "a.medgs", "--quiet"]
-        assert medgs("fit", *words, *QUICK, "--labeled-slices", wish) == 0
-        assert load_model(tmp_path / "a.medgs").labels.annotation.annotated == expected
+        assert medgs("fit", *words, *QUICK, "--labeled-slices", "0,8") == 0
+        assert load_model(tmp_path / "a.medgs").labels.annotation.annotated == (0, 8)
 
     def test_unlabeled_voxels_are_filled_in(self, folder, tmp_path):
         labels = drawn()
@@ -139,7 +138,7 @@ class TestRender:
         shown = read_volume(tmp_path / "a.nii").voxels
         assert all(dice(shown[k - 1], truth_at(k), label=label) > 0.95 for k in (1, 2, 3) for label in IDS)
 
-    @pytest.mark.parametrize("options", [("--spacing", 1.0), ("--isotropic",), ("--factor", 3)], ids=str)
+    @pytest.mark.parametrize("options", [("--spacing", 2.0), ("--isotropic",)], ids=str)
     def test_the_map_stands_where_the_image_does(self, folder, tmp_path, options):
         for name, more in (("image.nii", ()), ("labels.nii", ("--labels",))):
             words = [folder / "both.medgs", "-o", tmp_path / name, *options, *more, "--quiet"]

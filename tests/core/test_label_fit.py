@@ -141,7 +141,7 @@ class TestProgress:
         assert steps == list(range(1, len(steps) + 1))
         assert hearer.states[-1].step == hearer.states[-1].total
 
-    @pytest.mark.parametrize("after", [1, 2, 6])
+    @pytest.mark.parametrize("after", [1, 6])
     def test_a_cancelled_fit_keeps_a_model_that_renders(self, bare, after):
         stopper = Stopper(after)
         model = fit_labels(bare, drawn(), progress=stopper)

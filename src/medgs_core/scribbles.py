@@ -3,6 +3,7 @@
 An annotation with unknown pixels comes in, and the image it was drawn on if there is one; one without them goes out.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,9 @@ def _walk(classes: Classes, image: Image) -> Classes:
     if len(known) == 1:
         return np.full_like(classes, known[0])
     seeds = np.where(classes == UNKNOWN, 0, np.searchsorted(known, classes) + 1)
-    walked = random_walker(image.astype(np.float64), seeds, beta=CONTRAST, mode="cg_j", channel_axis=-1)
+    # the likeliest label is all that matters: no warning where the solver leaves a probability a little over 1
+    walked = random_walker(
+        image.astype(np.float64), seeds, beta=CONTRAST, mode="cg_j", prob_tol=math.inf, channel_axis=-1
+    )
     filled: Classes = known[walked - 1].astype(np.int32)
     return filled

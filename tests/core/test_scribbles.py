@@ -71,3 +71,8 @@ def test_edges_of_the_image_are_not_crossed():
     assert (plane[disk(14, radius=9)] == 3).mean() > 0.9
     assert (plane[disk(42, radius=7)] == 9).mean() > 0.9
     assert (plane[:8] == 0).mean() > 0.9
+
+
+def test_an_image_of_noise_is_no_reason_to_warn():
+    noise = stack_of(np.random.default_rng(0).random((3, HEIGHT, WIDTH, 3)))
+    assert set(np.unique(fill_unknown(scribbled(), noise).plane(0))) == {0, 3, 9}

@@ -26,9 +26,9 @@ FEATURES_AT_ONCE = 32
 """Label values rendered in one pass over the splats."""
 
 GAUSSIAN_SHARE = 0.25
-"""How far to follow the Gaussians half-way between annotated slices, where borders are steady: they agree with their
-neighbors in all three directions. On small organs that is worth 0.007 to 0.016 of Dice, elsewhere 0.001 either way; a
-half was no better (docs/method.md)."""
+"""How far to follow the Gaussians half-way between annotated slices, where borders are steady and there is an image:
+they agree with their neighbors in all three directions. On small organs that is worth 0.016 of Dice, on large ones
+nothing; a half was no better (docs/method.md)."""
 
 LEAST_DISTANCE = 1e-6
 """Of a slice from the nearest annotated one, in parts of a slice step, so that nothing is divided by zero."""
@@ -116,7 +116,8 @@ class LabelRenderer:
         if not self.model.has_source:
             return self.estimate(t)
         classes, carried = self.carried(t)
-        trust = GAUSSIAN_SHARE * self._between_annotated(t)
+        # without an image the Gaussians have seen nothing but the outlines
+        trust = GAUSSIAN_SHARE * self._between_annotated(t) if self.model.has_image else 0.0
         if trust > 0 and len(classes):
             shown = np.moveaxis(self.estimate(t, classes), 2, 0)
             carried = carried + np.float32(trust) * self._steadiness(t, classes) * (shown - carried)

@@ -205,11 +205,9 @@ def _improve_values(optimizer: RowAdam, model: FittedModel, k: int, fields: Fiel
     known = optimizer.parameters[rows]
     target = torch.from_numpy(np.ascontiguousarray(fields))
     moving = ((known > -1).any(0) | (target > -1).flatten(0, 1).any(0)).nonzero()[:, 0]
-    if not len(moving):
-        return
     height, width = fields.shape[:2]
     gradient = torch.zeros_like(known)
-    for classes in torch.split(moving, FEATURES_AT_ONCE):
+    for classes in torch.split(moving, FEATURES_AT_ONCE) if len(moving) else ():
         features = known[:, classes].requires_grad_()
         shown = render_splats(replace(splats, features=features), height, width, model.compositing)
         logits, wanted = SHARPNESS * LIMIT * shown, SHARPNESS * LIMIT * target[..., classes]
@@ -217,7 +215,7 @@ def _improve_values(optimizer: RowAdam, model: FittedModel, k: int, fields: Fiel
         drawn, likely = (wanted > 0).float(), logits.sigmoid()
         sizes = drawn.sum((0, 1))
         overlap = 2 * (drawn * likely).sum((0, 1)) / (sizes + likely.sum((0, 1)) + 1)
-        (entropy - overlap[sizes > 0].sum() / max(len(moving), 1)).backward()
+        (entropy - overlap[sizes > 0].sum()).backward()
         assert features.grad is not None
         gradient[:, classes] = features.grad
     optimizer.move(rows, gradient, torch.full((len(gradient[0]),), RATE))

@@ -26,7 +26,7 @@ MEMORY_BYTES = 384 * 2**20
 MAX_OPACITY = 0.3
 """Cap of the peak opacity: several Gaussians must share every pixel, so none can hide the others."""
 
-LABEL_RANGE, LABEL_LEVELS = 4.0, 127
+LABEL_RANGE, LABEL_LEVELS = 4.0, 124
 """Largest label value, and the steps from 0 to there in which values are kept, so that they need a byte each in a file:
 beyond what a field can be, because the small ones stand against what surrounds them."""
 

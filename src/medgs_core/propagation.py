@@ -32,8 +32,8 @@ AROUND = 4
 """Slices that a place looks at, where there are two on each side."""
 
 CUBIC_SHARE = 0.5
-"""How far to follow the cubic through all four slices where PCHIP stays between two: it knows that what is widest on both
-is wider still between them. For Dice it makes no difference up to here, and is worse alone."""
+"""How far to follow the cubic through all four slices where PCHIP stays between two: it knows that what is equally wide
+on both is wider between them. For Dice it makes no difference up to here, and is worse alone."""
 
 Path = tuple[Flow | None, ...]
 """Displacement to each of the slices around, in their order; None where it is zero."""
@@ -212,8 +212,8 @@ class Propagation:
     def _between(self, place: Place, positions: Positions, number: int, box: Box, path: Path) -> Part:
         """Return the distances of a class in part of a slice, over the slices around, by PCHIP and a cubic.
 
-        Where only one of the two slices beside the place holds it, there are nothing but endings. It is
-        computed only where they are not both beyond `LIMIT` on one side, because PCHIP stays between the two.
+        Where only one of the two slices beside the place holds it, there are nothing but endings. Where both are beyond
+        `LIMIT` on one side, so is what lies between, and is not computed.
         """
         present = [bool(self.outlines.present[row, number]) for row in place.rows]
         k = place.gap

@@ -12,7 +12,7 @@ from medgs_core.config import RenderConfig
 from medgs_core.formats.packing import pack_voxels
 from medgs_core.label_file import LABEL_VALUES, LABEL_VOXELS
 from medgs_core.labels import LabelRenderer
-from medgs_core.model import LABEL_LEVELS, LabelHead
+from medgs_core.model import LABEL_LEVELS, LABEL_RANGE, LabelHead
 from medgs_core.model_file import load_model, model_hash, read_header, save_model
 from medgs_core.render import render_volume
 from medgs_core.volume import NiftiOrientation, Volume, slice_positions
@@ -30,7 +30,7 @@ def head_of(dtype="uint16", count=11, seed=0, **place):
     volume = Volume(voxels, **{"affine": ODD_AFFINE, **place})
     annotation = Annotation(volume, 2, slice_positions(volume, 2), ANNOTATED, IDS)
     levels = random.integers(-LABEL_LEVELS, LABEL_LEVELS + 1, (count, len(IDS)))
-    values = torch.from_numpy(levels.astype(np.float32)) / LABEL_LEVELS
+    values = torch.from_numpy(levels.astype(np.float32)) * (LABEL_RANGE / LABEL_LEVELS)
     return LabelHead(values, annotation, (0.1, 0.2, 0.7), 1 / 3)
 
 

@@ -9,7 +9,7 @@ from medgs_core.config import LabelConfig, RenderConfig
 from medgs_core.fit import fit_model
 from medgs_core.label_fit import fit_labels, outline_volume
 from medgs_core.labels import LabelRenderer
-from medgs_core.model import LABEL_LEVELS
+from medgs_core.model import LABEL_LEVELS, LABEL_RANGE
 from medgs_core.model_file import model_hash
 from medgs_core.render import render_slice, render_volume
 
@@ -113,10 +113,10 @@ class TestValues:
         values = model.labels.values
         assert values.shape == (len(model.gaussians), len(IDS))
         assert values.dtype == torch.float32
-        levels = values * LABEL_LEVELS
+        levels = values * (LABEL_LEVELS / LABEL_RANGE)
         # a step and back in float32
         assert (levels - levels.round()).abs().max() < 1e-4
-        assert values.abs().max() <= 1
+        assert values.abs().max() <= LABEL_RANGE
         assert not torch.signbit(values[values == 0]).any()
 
     def test_other_classes_do_not_change_those_of_a_class(self, bare, labeled):
@@ -129,8 +129,9 @@ class TestValues:
         assert len(rich.annotation.ids) == 14
         # along the image: the flow of outlines sees all classes
         models = [replace(labeled, labels=replace(head, weights=(0.0, 0.0, 1.0))) for head in (labeled.labels, rich)]
-        one, other = (LabelRenderer(model, CPU).fields(2.5) for model in models)
-        np.testing.assert_array_equal(other[..., :2], one)
+        (ours, one), (theirs, other) = (LabelRenderer(model, CPU).carried(2.5) for model in models)
+        np.testing.assert_array_equal(theirs[: len(ours)], ours)
+        np.testing.assert_array_equal(other[: len(ours)], one)
 
 
 class TestProgress:
@@ -148,7 +149,7 @@ class TestProgress:
         assert len(stopper.heard) == after
         values = model.labels.values
         assert torch.isfinite(values).all()
-        assert values.abs().max() <= 1
+        assert values.abs().max() <= LABEL_RANGE
         np.testing.assert_array_equal(render_slice(model, 4.0, labels=True), truth_at(4))
         assert LabelRenderer(replace(model, has_source=False), CPU).stored(4.0).shape == (40, 56)
 

@@ -48,6 +48,9 @@ SAMPLES = 300_000
 TURNED = trimesh.transformations.rotation_matrix(0.7, (1.0, 2.0, 3.0), (5.0, 6.0, 7.0)) @ np.diag([-1, 1, 1, 1])
 """Rotated, shifted and mirrored."""
 
+Mask = Bool[np.ndarray, "z y x"]
+Coordinates = Float64[np.ndarray, "z y x"]
+
 METHODS = ("medgs", "mask", "blurred mask")
 
 
@@ -79,7 +82,7 @@ def measure(solid: str, offset: float, turned: bool) -> Row:
     return {"methods": rows}
 
 
-def build_solid(solid: str, offset: float) -> tuple[trimesh.Trimesh, Callable[..., Bool[np.ndarray, "z y x"]]]:
+def build_solid(solid: str, offset: float) -> tuple[trimesh.Trimesh, Callable[..., Mask]]:
     """Return the true surface in (z, y, x) pixels, and what tells which points are inside."""
     half = TORUS[1] if solid == "torus" else RADIUS
     center = np.array([GAP * (SLICES // 2 + int(half / GAP)) + offset - half, *MIDDLE_YX])
@@ -121,13 +124,13 @@ def close_grid(points: Float64[np.ndarray, "m n 3"], closed: bool) -> trimesh.Tr
     return mesh
 
 
-def draw(inside: Callable[..., Bool[np.ndarray, "..."]]) -> Bool[np.ndarray, "z y x"]:
+def draw(inside: Callable[..., Mask]) -> Mask:
     """Return the solid as an annotator draws it: a pixel belongs to it where its center does."""
     z, y, x = np.indices((SLICES, PIXELS, PIXELS)).astype(np.float64)
     return np.asarray(inside(z * GAP, y, x), np.bool_)
 
 
-def extract_ours(mask: Bool[np.ndarray, "z y x"], affine: Float64[np.ndarray, "4 4"]) -> trimesh.Trimesh:
+def extract_ours(mask: Mask, affine: Float64[np.ndarray, "4 4"]) -> trimesh.Trimesh:
     """Return the surface of a model that was fitted to the mask."""
     labels = medgs.Volume(mask.astype(np.uint8), affine)
     model = medgs.fit_model(None, medgs.FitConfig(axis="0"), labels=labels).model
@@ -144,7 +147,7 @@ def march(values: Float64[np.ndarray, "z y x"], affine: Float64[np.ndarray, "4 4
     return mesh
 
 
-def march_blurred(mask: Bool[np.ndarray, "z y x"], affine: Float64[np.ndarray, "4 4"]) -> trimesh.Trimesh:
+def march_blurred(mask: Mask, affine: Float64[np.ndarray, "4 4"]) -> trimesh.Trimesh:
     """Return the surface of marching cubes of the blurred mask."""
     return march(gaussian_filter(mask.astype(np.float64), BLUR_VOXELS), affine)
 

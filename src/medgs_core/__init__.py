@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.formats.meshes import write_surface
+    from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
     from medgs_core.members import combine_volumes, split_volume
@@ -61,6 +62,7 @@ _HOMES = {
     "FoldedGaussians": "model",
     "IntensityWindow": "volume",
     "LabelConfig": "config",
+    "LabelEvaluation": "label_evaluation",
     "LazyVolume": "lazy",
     "Progress": "progress",
     "RenderConfig": "config",
@@ -74,6 +76,7 @@ _HOMES = {
     "combine_volumes": "members",
     "dice": "overlap",
     "drifting_phantom": "phantom",
+    "evaluate_labels": "label_evaluation",
     "evaluate_volume": "evaluate",
     "extract_surface": "surface",
     "extract_surfaces": "surface",
@@ -120,6 +123,7 @@ __all__ = [
     "FoldedGaussians",
     "IntensityWindow",
     "LabelConfig",
+    "LabelEvaluation",
     "LazyVolume",
     "Progress",
     "RenderConfig",
@@ -134,6 +138,7 @@ __all__ = [
     "combine_volumes",
     "dice",
     "drifting_phantom",
+    "evaluate_labels",
     "evaluate_volume",
     "extract_surface",
     "extract_surfaces",

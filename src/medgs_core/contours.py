@@ -47,5 +47,11 @@ def fill_between(first: Classes, last: Classes, steps: int) -> Int32[np.ndarray,
         warnings.simplefilter("ignore", DeprecationWarning)
         import itk
 
-        filled = itk.morphological_contour_interpolator(itk.image_from_array(kept), axis=SLICE_AXIS)
-        return np.asarray(itk.array_from_image(filled), np.int32)
+        threads = itk.MultiThreaderBase.GetGlobalDefaultNumberOfThreads()
+        # with several structures on several threads it corrupts the heap now and then, and the process dies
+        itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(1)
+        try:
+            filled = itk.morphological_contour_interpolator(itk.image_from_array(kept), axis=SLICE_AXIS)
+            return np.asarray(itk.array_from_image(filled), np.int32)
+        finally:
+            itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)

@@ -5,27 +5,24 @@ A volume comes in; every stride-th slice is kept, the model is fitted to those, 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from medgs_core.arrays import Voxels
 from medgs_core.classical import METHODS, Method, interpolate_slices
-from medgs_core.config import EvaluateConfig, FitConfig, RenderConfig
+from medgs_core.config import FitConfig, RenderConfig
 from medgs_core.correspondence import Flows
 from medgs_core.fit import fit_model
 from medgs_core.hidden import OURS
 from medgs_core.members import channel_ranges, members_of
 from medgs_core.metrics import score_slice
-from medgs_core.plan import check_skipped
 from medgs_core.progress import Progress
 from medgs_core.render import SliceRenderer
 from medgs_core.slices import SliceStack, stack_slices
-from medgs_core.volume import Member, Volume, fit_dtype, resolve_axis, slice_positions
-
-FEWEST_SLICES = 3
-"""One slice to predict and both of its neighbors."""
+from medgs_core.volume import Member, Volume, fit_dtype, slice_positions
+from medgs_core.withholding import keep_slices, split_slices
 
 
 @dataclass(frozen=True)
@@ -94,31 +91,12 @@ def evaluate_volume(
         to keep or none to predict.
     """
     config = config or FitConfig()
-    stride = EvaluateConfig(stride=stride).stride
-    axis = resolve_axis(volume, config.axis)
-    count = volume.shape3d[axis]
-    if count < FEWEST_SLICES:
-        msg = (
-            f"an evaluation needs at least {FEWEST_SLICES} slices along its axis, got {count} along axis {axis} of "
-            f"shape {volume.shape3d}; choose another axis or a volume with more slices"
-        )
-        raise ValueError(msg)
-    check_skipped(count, config.skip)
-    kept = tuple(k for k in range(0, count, stride) if k not in config.skip)
-    if len(kept) < 2 and not config.skip:
-        msg = f"stride must leave 2 or more of the {count} slices along axis {axis}, got {stride}; choose a smaller one"
-        raise ValueError(msg)
-    held_out = tuple(k for k in range(kept[-1]) if k % stride and k not in config.skip)
-    if not held_out:
-        msg = (
-            f"skip and stride must leave 2 slices to keep and one between them to predict, got {len(config.skip)} "
-            f"skipped of {count} slices and stride {stride}; skip fewer or choose another stride"
-        )
-        raise ValueError(msg)
+    split = split_slices(volume, config, stride)
+    axis, kept, held_out = split.axis, split.kept, split.held_out
     window = stack_slices(volume, axis, skipped=config.skip).window
     truth = stack_slices(volume, axis, window)
     positions = slice_positions(volume, axis)
-    thinned = replace(volume, voxels=np.take(volume.voxels, kept, axis), positions=positions[list(kept)])
+    thinned = keep_slices(volume, split)
     stack = stack_slices(thinned, axis, window)
 
     images = members_of(volume)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import medgs_core.cli._demo
 import medgs_core.cli._info
 import medgs_core.example
+from medgs_core.classical_labels import available_methods
 from medgs_core.cli import main
 from medgs_core.cli._demo import run_demo
 from medgs_core.cli._interrupt import stop_on_signal
@@ -23,7 +25,7 @@ from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import FitBar, gain, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig, RenderConfig, SurfaceConfig
 from medgs_core.example import find_example
-from medgs_core.formats import read_volume
+from medgs_core.formats import read_volume, write_volume
 from medgs_core.model_file import load_checkpoint, load_model, model_hash
 from medgs_core.progress import FitState, Progress
 
@@ -31,6 +33,7 @@ from ._cli import HEIGHT, SLICES, SMALL, START, WIDTH, files_in, fit, medgs, pha
 from ._models import assert_same_gaussians
 
 METHODS = ("nearest", "linear", "cubic", "pchip", "flow", "medgs")
+LABEL_METHODS = (*available_methods(), "medgs")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -304,6 +307,44 @@ class TestEvaluate:
         assert medgs("evaluate", write_scan(tmp_path, still), *SMALL, "--json") == 0
         found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
         assert found["methods"]["linear"]["psnr"] is None
+
+
+class TestEvaluateLabels:
+    @pytest.fixture
+    def labels(self, tmp_path):
+        """A disk that grows, on the grid of the scan."""
+        rows, columns = np.indices((HEIGHT, WIDTH))
+        apart = np.hypot(rows - HEIGHT / 2, columns - WIDTH / 2)
+        voxels = np.stack([(apart < 4 + k) * np.uint8(3) for k in range(SLICES)])
+        return write_scan(tmp_path, replace(phantom(), voxels=voxels), "labels.nii.gz")
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_all_methods_stand_side_by_side(self, scan, labels, capsys, alone):
+        assert medgs("evaluate", *([] if alone else [scan]), "--labels", labels, "--stride", "4", *SMALL) == 0
+        said = capsys.readouterr().out
+        assert "axis 0, every 4. given (3); means over 1 label(s) on the 6 held-out slices between" in said
+        assert "HD95 (mm)" in said
+        for method in LABEL_METHODS:
+            assert re.search(rf"^ +{method} +0\.\d{{4}} +\d\.\d{{3}} +\d+ +\d+\.\d$", said, re.MULTILINE)
+
+    def test_json_holds_slices_and_scores_of_every_label(self, labels, capsys):
+        assert medgs("evaluate", "--labels", labels, "--stride", "4", *SMALL, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["axis"], found["stride"], found["unit"]) == (0, 4, "mm")
+        assert (found["kept"], found["held_out"]) == ([0, 4, 8], [1, 2, 3, 5, 6, 7])
+        assert (found["ids"], found["unseen"]) == ([3], [])
+        assert set(found["methods"]) == set(LABEL_METHODS)
+        for score in found["methods"].values():
+            assert set(score) == {"dice", "hausdorff95", "missed", "seconds", "labels"}
+            assert set(score["labels"]["3"]) == {"dice", "hausdorff95", "missed"}
+        assert found["methods"]["medgs"]["dice"] > found["methods"]["nearest"]["dice"]
+
+    def test_labels_that_no_method_can_know_are_named(self, labels, capsys):
+        volume = read_volume(labels)
+        volume.voxels[1, :2, :2] = 8
+        write_volume(volume, labels)
+        assert medgs("evaluate", "--labels", labels, *SMALL) == 0
+        assert "no method can know them: 8\n" in capsys.readouterr().out
 
 
 class TestInfo:

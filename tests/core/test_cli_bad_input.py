@@ -40,7 +40,7 @@ def no_fit(monkeypatch):
     def begun(*_, **__):
         pytest.fail("the fit began")
 
-    for module in ("evaluate", "fit"):  # the one imports from the other, and must see the real one
+    for module in ("evaluate", "label_evaluation", "fit"):  # the last one last: the others must import the real one
         monkeypatch.setattr(f"medgs_core.{module}.fit_model", begun)
 
 
@@ -369,6 +369,48 @@ def test_wrong_usage_is_told_with_the_usage(source, output, capsys, words):
     said = sentence(capsys, medgs(*(places.get(word, word) for word in words)), usage=True)
     assert re.search(r"(required|expected|unrecognized|invalid).*; see medgs.* --help", said)
     assert files_in(output) == []
+
+
+def labels_of(voxels, like=None):
+    """Return labels on the grid of the scan."""
+    like = like or phantom()
+    return replace(like, voxels=np.broadcast_to(voxels, like.voxels.shape).copy())
+
+
+@pytest.mark.parametrize(
+    ("voxels", "options", "said"),
+    [
+        (np.uint8(0), (), r"must hold a label other than background, got none on 0-8; paint"),
+        (np.float32(0.5), (), r"must be whole numbers, got 0\.5; give a map of ids"),
+        (np.int16(-3), (), r"must not be negative, got -3; renumber"),
+        (np.uint8(1), ("--stride", "9"), r"stride must leave 2 or more of the 9 slices .*, got 9; choose a smaller"),
+        (np.uint8(1), ("--skip", "20"), r"skip should name slices that there are, 0 to 8, got 20; correct"),
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_bad_labels_are_not_evaluated(source, capsys, no_fit, voxels, options, said, alone):
+    scan = [] if alone else [write_scan(source)]
+    labels = write_scan(source, labels_of(voxels), "labels.nii.gz")
+    code = medgs("evaluate", *scan, "--labels", labels, *options)
+    assert re.search(said, sentence(capsys, code))
+
+
+def test_labels_on_another_grid_are_not_evaluated(source, capsys, no_fit):
+    labels = write_scan(source, labels_of(np.uint8(1), phantom(slices=7)), "labels.nii.gz")
+    code = medgs("evaluate", write_scan(source), "--labels", labels)
+    assert re.search(r"must be on the grid of their image, got .*; ", sentence(capsys, code))
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["fit", "-o", "a.medgs"]])
+def test_a_volume_or_labels_must_be_named(capsys, no_fit, command):
+    said = sentence(capsys, medgs(*command))
+    assert said.endswith("A volume must be given: IN, --labels LABELS or both, got neither; name a file.")
+
+
+def test_further_images_need_a_first_one(source, capsys, no_fit):
+    labels = write_scan(source, labels_of(np.uint8(1)), "labels.nii.gz")
+    code = medgs("evaluate", "--labels", labels, "--with", write_scan(source))
+    assert re.search(r"--with names images beside IN, got '.*' without IN; give it as IN", sentence(capsys, code))
 
 
 class TestOutput:

@@ -1,25 +1,29 @@
-"""`medgs evaluate`: how well each method predicts slices of a volume that it has not seen."""
+"""`medgs evaluate`: how well each method predicts slices of a volume, or their labels, that it has not seen."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from medgs_core.cli._exit_codes import SUCCESS
-from medgs_core.cli._inputs import add_input, add_json, add_quiet, add_with, read_input
+from medgs_core.cli._inputs import add_input, add_json, add_labels, add_quiet, add_with, read_inputs
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import REFERENCE, FitBar, gain, print_table, strict_json
 from medgs_core.config import EvaluateConfig, FitConfig, ReadConfig
+from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
     import medgs_core.evaluate
+    import medgs_core.label_evaluation
 
     Scores = Mapping[str, medgs_core.evaluate.MethodScore]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `medgs evaluate` takes."""
-    add_input(parser)
+    add_input(parser, optional=True)
+    add_labels(parser)
     add_with(parser, "IN2", "further images on the grid of IN, to share one model; each is scored; read as IN is")
     add_settings(parser, EvaluateConfig, FitConfig, ReadConfig)
     add_json(parser)
@@ -30,12 +34,18 @@ def run(args: argparse.Namespace) -> int:
     """Hide, fit, predict, compare."""
     config = chosen_settings(args, FitConfig)
     stride = chosen_settings(args, EvaluateConfig).stride
-    volume = read_input(args.input, chosen_settings(args, ReadConfig), args.others)
+    volume, labels = read_inputs(args)
 
-    from medgs_core.evaluate import evaluate_volume
     from medgs_core.rasterize import choose_device
 
     choose_device(config.device)
+    if labels is not None:
+        _run_labels(labels, volume, config, stride, args)
+        return SUCCESS
+    assert volume is not None  # it or labels were asked for
+
+    from medgs_core.evaluate import evaluate_volume
+
     files = [args.input, *args.others] if args.others else []
     with FitBar(args.quiet) as bar:
         evaluation = evaluate_volume(volume, config, stride=stride, progress=bar)
@@ -44,6 +54,40 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_evaluation(evaluation, stride, files)
     return SUCCESS
+
+
+def _run_labels(
+    labels: Volume, volume: Volume | None, config: FitConfig, stride: int, args: argparse.Namespace
+) -> None:
+    from medgs_core.label_evaluation import evaluate_labels
+
+    with FitBar(args.quiet) as bar:
+        evaluation = evaluate_labels(labels, volume, config, stride=stride, progress=bar)
+    if args.json:
+        print(strict_json(asdict(evaluation) | {"stride": stride}))
+    else:
+        print_label_evaluation(evaluation, stride)
+
+
+def print_label_evaluation(evaluation: "medgs_core.label_evaluation.LabelEvaluation", stride: int) -> None:
+    """Print the methods side by side, means over labels."""
+    print(
+        f"labels of slices along axis {evaluation.axis}, every {stride}. given ({len(evaluation.kept)}); means over "
+        f"{len(evaluation.ids)} label(s) on the {len(evaluation.held_out)} held-out slices between"
+    )
+    if evaluation.unseen:
+        print(f"on no slice that was given, so that no method can know them: {', '.join(map(str, evaluation.unseen))}")
+    rows = [
+        (
+            name,
+            f"{score.dice:.4f}",
+            "-" if math.isnan(score.hausdorff95) else f"{score.hausdorff95:.3f}",
+            str(score.missed),
+            f"{score.seconds:.1f}",
+        )
+        for name, score in evaluation.methods.items()
+    ]
+    print_table(("method", "Dice", f"HD95 ({evaluation.unit})", "missed", "seconds"), rows)
 
 
 def describe_evaluation(

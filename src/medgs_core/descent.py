@@ -148,7 +148,6 @@ class Phase:
         self._compiled = device.type == "cpu" and compositing == "sum"
         self._room: StepRoom | None = None
         self._limits = np.array([CENTER_REACH, *(math.log(limit) for limit in SPREAD_RANGE)], np.float32)
-        self._step_weights = np.outer((1.0, BETWEEN_WEIGHT), self.channel_weights).astype(np.float32)
 
     def measured(self, k: int) -> Tensor:
         """Return slice k on the device."""
@@ -205,6 +204,7 @@ class Phase:
         block, seeds = parameters.near(min(on, between), max(on, between))
         targets = (measured.numpy(), target.numpy())
         times = (on, between)
+        weights = np.outer((1.0, BETWEEN_WEIGHT), self.channel_weights).astype(np.float32)
         error, _ = step_on_cpu(
             self._room,
             parameters.optimizer,
@@ -212,7 +212,7 @@ class Phase:
             seeds,
             times,
             targets,
-            self._step_weights,
+            weights,
             rates.numpy(),
             self._limits,
         )

@@ -8,7 +8,9 @@ dense = render_volume(result.model, factor=4)              # a Volume; measured 
 write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
 save_model(result.model, "scan.medgs")                     # and load_model reads it back
 both = combine_volumes(t1, t2)                             # images on one grid share a model; split_volume undoes it
-mesh = extract_surface(result.model, level=300.0)          # a closed Surface in the world; mesh.area, mesh.volume
+labeled = fit_labels(result.model, painted)                # structures marked on a few slices, for all slices
+organs = render_volume(labeled, labels=True, factor=4)     # annotated slices come back as they were drawn
+mesh = extract_surface(labeled, label=3)                   # or level=300.0: a closed Surface; mesh.area, mesh.volume
 baseline = interpolate_slices(stack_slices(volume, 2), 12.5, "flow")  # or nearest, linear, cubic, pchip
 
 Names are imported when they are first used, so `import medgs_core` costs nothing: no torch, no numba.

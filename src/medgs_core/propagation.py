@@ -31,6 +31,9 @@ about the border, and one that errs far would outvote the others."""
 Path = tuple[Flow | None, ...]
 """Displacement to each of the slices around, in their order; None where it is zero."""
 
+Part = Float32[np.ndarray, "rows columns"]
+"""Of a plane, as a box cuts it out."""
+
 Values = Float32[np.ndarray, " pixels"]
 ClassNumbers = Int32[np.ndarray, " classes"]
 
@@ -199,7 +202,7 @@ class Propagation:
         )
         return rows, columns
 
-    def _between(self, place: Place, positions: Positions, number: int, box: Box, path: Path) -> Plane:
+    def _between(self, place: Place, positions: Positions, number: int, box: Box, path: Path) -> Part:
         """Return the distances of a class in part of a slice, by PCHIP over the slices around.
 
         Where only one of the two slices beside the place holds it, there are nothing but endings. PCHIP stays between
@@ -208,7 +211,7 @@ class Propagation:
         present = [bool(self.outlines.present[row, number]) for row in place.rows]
         k = place.gap
         if not (present[k] and present[k + 1]):
-            absent: Plane = self._absent(1)[0][box]
+            absent: Part = self._absent(1)[0][box]
             return absent
         first, second = (_sampled(self.outlines.distances(place.rows[j], number), box, path[j]) for j in (k, k + 1))
         pixels = np.flatnonzero((np.maximum(first, second) > -LIMIT) & (np.minimum(first, second) < LIMIT))
@@ -258,7 +261,7 @@ def _further(to_slice: Flow, link: Any) -> Flow:
     return further
 
 
-def _sampled(plane: Plane, box: Box, path: Flow | None) -> Plane:
+def _sampled(plane: Plane, box: Box, path: Flow | None) -> Part:
     """Return part of what a plane shows at pixel + displacement, sampled linearly."""
     if path is None:
         return plane[box]
@@ -268,7 +271,7 @@ def _sampled(plane: Plane, box: Box, path: Flow | None) -> Plane:
         np.arange(*side.indices(length), dtype=np.float32) for side, length in zip(box, plane.shape, strict=True)
     )
     map_x, map_y = path[box][..., 0] + columns, path[box][..., 1] + rows[:, np.newaxis]
-    sampled: Plane = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    sampled: Part = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return sampled
 
 

@@ -75,7 +75,7 @@ class Grid:
         return replace(self.volume, voxels=voxels, slope=1.0, intercept=0.0, series=False, members=())
 
     def _steps(self, name: str, sizes: tuple[int, ...], place: Mapping[str, Any], extra: int) -> list[range]:
-        """Return which steps of the data are those of the grid, axis by axis, leaving out the first axes of the grid."""
+        """Return which steps of the data are those of the grid, axis by axis, without its first, extra ones."""
         shape, ndim = self.shape[extra:], len(sizes)
         ours = _in_meters(matrix_of(self.frame.place)[extra:, extra:], self.frame.place["units"][extra:])
         to_data = np.linalg.inv(_in_meters(matrix_of(place), place["units"])) @ ours

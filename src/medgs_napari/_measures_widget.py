@@ -33,7 +33,8 @@ class MeasuresWidget(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setFixedHeight(TABLE_HEIGHT)
         vertical, horizontal = self.table.verticalHeader(), self.table.horizontalHeader()
-        assert vertical is not None and horizontal is not None
+        assert vertical is not None
+        assert horizontal is not None
         vertical.hide()
         horizontal.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.copy = button("Copy table", "Put the table on the clipboard, for a spreadsheet.", self._copy)

@@ -130,7 +130,8 @@ class SegmentWidget(QWidget):
         self.form.label_config()
         config = medgs.FitConfig(**self.form.fit_settings())
         picked, grid = self.form.picked(), self.form.grid()
-        assert picked is not None and grid is not None  # an image is chosen
+        assert picked is not None
+        assert grid is not None
         grid.label_volume(painted)  # or the fit would be in vain
         seconds = preferences().preview_seconds
         order = order_fit(image.unique_id, (picked,), config, factor=LIVE_FACTOR, seconds=seconds)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LABELS, FINE, CONFIDENCE = "labels", "fine labels", "label confidence"
 """What layers of a model show, in the words of `Result.what`."""
 
-WORDS = ("PAINTED", "PROPAGATED")
+WORDS = ("PAINTED", "PROPAGATED", "slice")
 OPACITY = 0.5
 NEW_TYPE = np.uint8
 SURE = (0.5, 1.0)

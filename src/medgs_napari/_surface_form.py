@@ -48,7 +48,7 @@ class SurfaceForm(QWidget):
         self.level.valueChanged.connect(lambda _: self.changed.emit())
         self.values.changed.connect(lambda _: self.changed.emit())
         self.values["channel"].changed.connect(lambda _: self._sync_level())
-        self.show_model(None)
+        self._chosen()
 
     def _arrange(self) -> None:
         scatter(self.values, self)
@@ -72,7 +72,7 @@ class SurfaceForm(QWidget):
     def show_model(self, fitted: Fitted | None) -> None:
         """Offer what a model has."""
         model = None if fitted is None else fitted.model
-        if model is self._model and model is not None:
+        if model is self._model:
             return
         before, self._model = self.what.currentData(), model
         self.what.blockSignals(True)

@@ -29,7 +29,7 @@ def labeled(viewer, scan, axis=0, **place):
     """Return an image and what was painted on it, and the model with these labels: two boxes, one at a corner."""
     image = viewer.add_image(scan, name="scan", **place)
     picked = pick(image, axis)
-    config = medgs.FitConfig(preset="fast", steps=2, gaussians=60, axis=str(picked.frame.volume_axis))
+    config = medgs.FitConfig(preset="fast", steps=2, gaussians=60, hide=0, axis=str(picked.frame.volume_axis))
     drawn = np.zeros(scan.shape, np.uint8)
     drawn[1:, 4:20, 5:30] = 1
     drawn[:, 20:, 30:] = 2

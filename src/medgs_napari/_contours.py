@@ -154,6 +154,12 @@ class Contours:
         settings |= {"vector_style": "line", "edge_width": WIDTH}
         if len(vectors) == 0:
             settings["edge_color"] = "white"
+        known = find_results(self._viewer, self).get(CONTOUR)
+        if known is not None and not known.visible:  # napari cannot recolor hidden vectors: made anew, they stay hidden
+            settings["visible"] = False
+            latest = self._wish
+            self.clear()
+            self._wish = latest
         show_result(self._viewer, self, CONTOUR, "vectors", vectors, settings)
 
 

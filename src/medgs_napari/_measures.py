@@ -14,21 +14,34 @@ DIGITS = 7
 """Of a number in a file: those that the coordinates of a scan have."""
 
 SHOWN_DIGITS = 4
+"""Of a number in the dock."""
 
 
 def head_of(unit: str) -> list[str]:
     """Return the titles of the columns."""
-    units = ("", "", "") if unit == "unknown" else (f", {unit}²", f", {unit}³", f", {unit}")
-    area, volume, length = units
-    centroid = [f"Centroid {axis}{length}" for axis in "xyz"]
-    return ["Surface", f"Area{area}", f"Volume{volume}", *centroid, "Watertight"]
+    area, volume, length = ("", "", "") if unit == "unknown" else (f", {unit}²", f", {unit}³", f", {unit}")
+    return ["Surface", f"Area{area}", f"Volume{volume}", "Watertight", *(f"Centroid {axis}{length}" for axis in "xyz")]
 
 
-def row_of(surface: medgs.Surface, digits: int = DIGITS) -> list[str]:
-    """Return what a surface measures: its name, area, volume, the centroid of the volume, whether it is closed."""
-    numbers = (surface.area, surface.volume, *surface.volume_centroid)
-    name = surface.name.replace("_", " ")
-    return [name, *(f"{number:.{digits}g}" for number in numbers), "yes" if surface.watertight else "no"]
+def row_of(surface: medgs.Surface) -> list[str]:
+    """Return what a surface measures, as a file has it: exact to `DIGITS`."""
+    return [f"{cell:.{DIGITS}g}" if isinstance(cell, float) else cell for cell in _cells(surface)]
+
+
+def shown_row(surface: medgs.Surface) -> list[str]:
+    """Return the same as people read it: rounded, without powers of ten."""
+    return [_readable(cell) if isinstance(cell, float) else cell for cell in _cells(surface)]
+
+
+def _cells(surface: medgs.Surface) -> list[str | float]:
+    """Return name, area, volume, whether it is closed, and the centroid of the volume."""
+    closed = "yes" if surface.watertight else "no"
+    return [surface.name.replace("_", " "), surface.area, surface.volume, closed, *surface.volume_centroid]
+
+
+def _readable(number: float) -> str:
+    rounded = float(f"{number:.{SHOWN_DIGITS}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (SHOWN_DIGITS - 1) else f"{rounded:g}"
 
 
 def table_text(surfaces: Sequence[medgs.Surface], separator: str) -> str:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 import medgs_core as medgs
-from medgs_napari._measures import SHOWN_DIGITS, head_of, row_of, table_text
+from medgs_napari._measures import head_of, shown_row, table_text
 from medgs_napari._qt import button, complain, copy_text, row, tell
 
 CSV = ".csv"
@@ -52,7 +52,7 @@ class MeasuresWidget(QWidget):
         self.table.setHorizontalHeaderLabels(head)
         self.table.setRowCount(len(self.surfaces))
         for place, surface in enumerate(self.surfaces):
-            for column, text in enumerate(row_of(surface, SHOWN_DIGITS)):
+            for column, text in enumerate(shown_row(surface)):
                 self.table.setItem(place, column, QTableWidgetItem(text))
 
     def _copy(self) -> None:

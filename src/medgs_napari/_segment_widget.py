@@ -18,7 +18,7 @@ from medgs_napari._grids import METADATA as GRID
 from medgs_napari._help import help_button
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._label_layers import grid_of, new_labels, show_confidence, show_fine_labels, show_labels
-from medgs_napari._label_task import LabelOrder, Propagated, confidence, describe_annotation, propagate
+from medgs_napari._label_task import LabelOrder, Propagated, confidence, propagate
 from medgs_napari._painted_note import PaintedNote
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
@@ -209,9 +209,8 @@ class SegmentWidget(QWidget):
             if recipe.factor > 1:
                 show_fine_labels(self._viewer, fitted, outcome.result.labels, painted, recipe.factor)
             self._recipe = recipe
-            head = outcome.result.model.labels
-            assert head is not None
-            self._say(f"Done. {describe_annotation(head.annotation)}")
+            count = outcome.result.model.volume.shape3d[outcome.result.model.axis]
+            self._say(f"Done: labels on all {count} slices. Repaint where they are wrong, and propagate again.")
 
         self._say("")
         self._begin(Job(lambda job: propagate(order, job)), ended)

@@ -74,12 +74,14 @@ class SurfaceForm(QWidget):
         model = None if fitted is None else fitted.model
         if model is self._model:
             return
-        before, self._model = self.what.currentData(), model
+        before, knew_labels, self._model = self.what.currentData(), self.what.findData(ALL) >= 0, model
         self.what.blockSignals(True)
         self.what.clear()
         for text, key in _offered(model):
             self.what.addItem(text, key)
-        self.what.setCurrentIndex(max(self.what.findData(before), 0 if self.what.count() else -1))
+        labels_are_new = self.what.findData(ALL) >= 0 and not knew_labels
+        kept = -1 if labels_are_new else self.what.findData(before)
+        self.what.setCurrentIndex(max(kept, 0 if self.what.count() else -1))
         self.what.blockSignals(False)
         self._sync_level()
         self._chosen()

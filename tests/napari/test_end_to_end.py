@@ -41,6 +41,7 @@ def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path):
 
     train.form.image.setCurrentIndex(train.form.image.findData(image.unique_id))
     train.form.plain["preset"].value, train.form.advanced["steps"].value = "fast", "20"
+    qtbot.waitUntil(train.start.isEnabled, timeout=TIMEOUT)
     train.start.click()
     qtbot.waitUntil(lambda: train.run is None, timeout=TIMEOUT)
     (fitted,) = session_of(viewer).models

@@ -105,7 +105,7 @@ def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, 
     np.testing.assert_allclose(given.extent.world, painted.extent.world)
     np.testing.assert_array_equal(given.get_color(2), painted.get_color(2))
     assert viewer.layers[-1].name == viewer.layers.selection.active.name == painted.name
-    assert dock.status.text().startswith("Done. Sparse: slices 2, 4, 6")
+    assert dock.status.text().startswith("Done: labels on all 9 slices.")
     assert fitted.model.labels is not None
 
 

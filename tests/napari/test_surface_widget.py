@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 import medgs_core as medgs
 from medgs_napari._contours import NAME
-from medgs_napari._measures import table_text
+from medgs_napari._measures import shown_row, table_text
 from medgs_napari._session import fitted_from_file, session_of
 from medgs_napari._surface_form import LEVEL
 from medgs_napari._surface_widget import SurfaceWidget
@@ -85,7 +85,7 @@ def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
     surfaces = medgs.extract_surfaces(labeled)
     table = dock.measures.table
     assert [table.item(k, 0).text() for k in range(2)] == ["label 1", "label 4"]
-    assert table.item(0, 2).text() == f"{surfaces[0].volume:.4g}"
+    assert table.item(0, 2).text() == shown_row(surfaces[0])[2]
     layer = viewer.layers["scan label 1"]
     world = np.array([layer.data_to_world(vertex) for vertex in layer.data[0][:10]])
     np.testing.assert_allclose(world[:, ::-1], surfaces[0].vertices[:10], atol=1e-5)
@@ -135,6 +135,18 @@ def test_contours_that_are_deleted_do_not_come_back(qtbot, viewer, dock):
     viewer.dims.set_current_step(0, 5)
     qtbot.wait(300)
     assert NAME not in viewer.layers
+
+
+def test_contours_that_are_hidden_follow_unseen(qtbot, viewer, dock):
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    viewer.layers[NAME].visible = False
+    viewer.dims.set_current_step(0, 5)
+    qtbot.waitUntil(lambda: len(contours(viewer)) and np.all(contours(viewer)[:, 0, 0] == 5.0), timeout=TIMEOUT)
+    assert not viewer.layers[NAME].visible
+    assert dock.preview.isChecked()
+    viewer.layers[NAME].visible = True
+    choose(dock, LEVEL)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
 
 
 def test_the_contour_goes_with_the_dock(qtbot, viewer, dock):

@@ -21,7 +21,7 @@ PROPAGATED = 56
 """Half-way between two painted slices, where the ventricles are wide."""
 
 SMOOTH, FACES = 10, "40000"
-FROM, CLOSER = (-0.4, 1.0, 0.5), 1.3
+FROM, CLOSER = (-0.4, 1.0, 0.5), 1.4
 """Where the surfaces are looked at from, and how near."""
 
 

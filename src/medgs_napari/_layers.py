@@ -205,8 +205,9 @@ def layer_volume(layer: Image | Labels) -> medgs.Volume:
         If the layer has fewer than three axes or more than four.
     """
     if layer.ndim not in (3, 4):
+        kind = "image" if isinstance(layer, Image) else "labels layer"
         raise ValueError(
-            f"A volume file holds 3 axes, or 4 with time, got the {layer.ndim}-D layer '{layer.name}'; "
+            f"A volume file holds 3 axes, or 4 with time, got the {layer.ndim}-D {kind} '{layer.name}'; "
             "save a part of it."
         )
     first = pick(layer, layer.ndim - 3)

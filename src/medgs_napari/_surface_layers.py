@@ -92,7 +92,13 @@ def layer_surface(name: str, data: Any, meta: Mapping[str, Any]) -> medgs.Surfac
     to_world = matrix_of(meta)
     world = (vertices @ to_world[:3, :3].T + to_world[:3, 3])[:, ::-1]
     faces = np.asarray(data[1], dtype=np.int64)
-    return medgs.Surface(np.ascontiguousarray(world), faces, UNITS.get(str(pint.Unit(meta["units"][-1])), "unknown"))
+    if np.linalg.det(to_world[2::-1, :3]) < 0:  # the triangles would face inward in the file
+        faces = faces[:, ::-1]
+    return medgs.Surface(
+        np.ascontiguousarray(world),
+        np.ascontiguousarray(faces),
+        UNITS.get(str(pint.Unit(meta["units"][-1])), "unknown"),
+    )
 
 
 def _drawn(fitted: Fitted, surface: medgs.Surface, color: Any) -> tuple[Any, dict[str, Any]]:
@@ -110,7 +116,14 @@ def _drawn(fitted: Fitted, surface: medgs.Surface, color: Any) -> tuple[Any, dic
         "shading": "smooth",
         "metadata": {METADATA: surface},
     }
-    return (vertices, surface.faces, np.ones(len(vertices), np.float32)), settings
+    faces = surface.faces if _keeps_turn(fitted.model.volume, frame) else surface.faces[:, ::-1]
+    return (vertices, faces, np.ones(len(vertices), np.float32)), settings
+
+
+def _keeps_turn(volume: medgs.Volume, frame: Frame) -> bool:
+    """Return whether what turns right in the world does so in the layer: else triangles would face inward there."""
+    axes = [axis for axis in frame.order if axis is not None]
+    return bool(np.linalg.det(np.linalg.inv(volume.affine[:3, :3])[axes]) > 0)
 
 
 def _seat(z: Matrix, positions: Matrix) -> Matrix:

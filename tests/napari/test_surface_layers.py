@@ -25,36 +25,64 @@ PLACES = {
 }
 
 
-def labeled(viewer, scan, axis=0, **place):
-    """Return an image and what was painted on it, and the model with these labels: two boxes, one at a corner."""
-    image = viewer.add_image(scan, name="scan", **place)
-    picked = pick(image, axis)
-    config = medgs.FitConfig(preset="fast", steps=2, gaussians=60, hide=0, axis=str(picked.frame.volume_axis))
-    drawn = np.zeros(scan.shape, np.uint8)
-    drawn[1:, 4:20, 5:30] = 1
-    drawn[:, 20:, 30:] = 2
-    painted = viewer.add_labels(drawn, **place)
-    volume = picked.volume()
-    fitted = medgs.fit_model(volume, config).model
-    labels = medgs.Volume(drawn.transpose(2, 1, 0), volume.affine, volume.unit)
-    model = medgs.fit_labels(fitted, labels)
-    return painted, Fitted("scan", model, (picked.frame,))
-
-
 @pytest.fixture(scope="module")
-def rotated(scan):
-    return labeled(ViewerModel(), scan, **PLACES["rotated in plane"])[1]
+def model(scan):
+    """Return a model whose labels are two boxes, one of them at a corner."""
+    drawn = np.zeros(scan.shape, np.uint8)
+    drawn[:, 4:20, 5:30] = 1
+    drawn[:, 20:, 30:] = 2
+    still = np.repeat(scan[4:5], len(scan), axis=0)  # nothing moves, so boxes stay boxes between slices
+    volume = medgs.Volume(still.transpose(2, 1, 0), np.eye(4))
+    config = medgs.FitConfig(preset="fast", steps=2, gaussians=60, hide=0, axis="2")
+    fitted = medgs.fit_model(volume, config).model
+    return medgs.fit_labels(fitted, medgs.Volume(drawn.transpose(2, 1, 0), np.eye(4)))
+
+
+def shown(viewer, scan, model, **place):
+    """Return the painted layer and the model in the list, both at a place; what was fitted does not depend on it."""
+    picked = pick(viewer.add_image(scan, name="scan", **place), 0)
+    annotation = model.labels.annotation
+    painted = viewer.add_labels(annotation.volume.voxels.transpose(2, 1, 0), **place)
+    moved = dataclasses.replace(annotation.volume, affine=picked.affine, unit=picked.unit)
+    head = dataclasses.replace(model.labels, annotation=dataclasses.replace(annotation, volume=moved))
+    volume = dataclasses.replace(model.volume, affine=picked.affine, unit=picked.unit)
+    there = dataclasses.replace(model, volume=volume, labels=head)
+    return painted, Fitted("scan", there, (picked.frame,))
 
 
 @pytest.fixture
-def fitted(rotated):
-    return dataclasses.replace(rotated)
+def fitted(scan, model):
+    return shown(ViewerModel(), scan, model, **PLACES["rotated in plane"])[1]
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
-def test_image_labels_and_surfaces_end_where_the_voxels_do(scan, place):
+def test_vertices_stand_in_the_world_of_their_file_and_face_outward(scan, model, place):
     viewer = ViewerModel()
-    painted, fitted = labeled(viewer, scan, **place)
+    _, fitted = shown(viewer, scan, model, **place)
+    surface = medgs.extract_surface(fitted.model, label=1)
+    (layer,) = show_surfaces(viewer, fitted, [surface], [RED])
+    world = np.array([layer.data_to_world(vertex) for vertex in layer.data[0][:20]])
+    np.testing.assert_allclose(world[:, ::-1], surface.vertices[:20], atol=1e-9)
+    # napari lights what faces outward in the order of the layer's axes
+    assert medgs.Surface(layer.data[0].astype(float), np.ascontiguousarray(layer.data[1], np.int64)).volume > 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_vertices_are_counted_along_the_axes_of_the_layer(axis):
+    affine = np.array([[0.0, 0, -3, 5], [0.7, 0, 0, 1], [0, 0.8, 0, 2], [0, 0, 0, 1]])
+    volume = medgs.Volume(np.zeros((4, 5, 6), np.int16), affine)
+    frame = frame_of_volume(volume, axis)
+    surface = medgs.Surface((affine @ [1.0, 2.0, 3.0, 1.0])[np.newaxis, :3], np.zeros((0, 3), np.int64))
+    (vertex,) = layer_vertices(surface, volume, frame)
+    np.testing.assert_allclose(vertex, np.array([1.0, 2.0, 3.0])[list(frame.order)])
+    at = matrix_of(frame.place) @ [*vertex, 1.0]
+    np.testing.assert_allclose(at[2::-1], surface.vertices[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_image_labels_and_surfaces_end_where_the_voxels_do(scan, model, place):
+    viewer = ViewerModel()
+    painted, fitted = shown(viewer, scan, model, **place)
     given = show_labels(viewer, fitted, medgs.render_volume(fitted.model, labels=True), painted)
     np.testing.assert_array_equal(given.data, painted.data)
     np.testing.assert_allclose(given.extent.world, viewer.layers["scan"].extent.world, atol=1e-9)
@@ -68,16 +96,6 @@ def test_image_labels_and_surfaces_end_where_the_voxels_do(scan, place):
         corners = np.array([painted.data_to_world(one) for one in itertools.product(*zip(least, most, strict=True))])
         box = [corners.min(axis=0), corners.max(axis=0)]
         assert np.all(np.abs(layer.extent.world - box) <= half + 1e-6)
-
-
-@pytest.mark.parametrize("axis", [1, 2])
-def test_vertices_stand_in_the_world_of_their_file(scan, axis):
-    viewer = ViewerModel()
-    _, fitted = labeled(viewer, scan, axis, **PLACES["negative"])
-    surface = medgs.extract_surface(fitted.model, label=1)
-    (layer,) = show_surfaces(viewer, fitted, [surface], [RED])
-    world = np.array([layer.data_to_world(vertex) for vertex in layer.data[0][:20]])
-    np.testing.assert_allclose(world[:, ::-1], surface.vertices[:20], atol=1e-9)
 
 
 def test_uneven_slices_are_steps_of_a_layer():
@@ -137,11 +155,11 @@ class TestWriting:
 
     def test_a_surface_of_another_plugin_is_written_where_it_stands(self):
         vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-        faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+        faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])  # outward
         layer = ViewerModel().add_surface((vertices, faces), scale=(3.0, 2.0, 1.0), units=("um",) * 3)
         surface = layer_surface("other", *layer.as_layer_data_tuple()[:2])
         np.testing.assert_allclose(surface.vertices, vertices[:, ::-1] * (1.0, 2.0, 3.0))
-        assert surface.unit == "um"
+        assert (surface.unit, surface.volume) == ("um", pytest.approx(1.0))
 
     def test_a_surface_of_more_axes_is_refused(self):
         data = (np.zeros((4, 4)), np.array([[0, 1, 2]]), np.ones(4))

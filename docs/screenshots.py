@@ -73,7 +73,6 @@ def paint(viewer: napari.Viewer, segment: Any) -> None:
 
 def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) -> None:
     """Propagate what was painted, extract its surfaces, and take a picture of each dock."""
-    surface.preview.setChecked(False)
     for layer in viewer.layers:
         layer.visible = layer.name == "brain MRI"
     paint(viewer, segment)

@@ -105,25 +105,30 @@ def _drawn(fitted: Fitted, surface: medgs.Surface, color: Any) -> tuple[Any, dic
     """Return data and settings of the layer of a surface."""
     from napari.utils import Colormap
 
-    frame = fitted.frames[0]
-    vertices = layer_vertices(surface, fitted.model.volume, frame)
+    frame, volume = fitted.frames[0], fitted.model.volume
+    place = frame.placed()
+    # napari lights a layer of negative scale from behind, so the vertices are mirrored instead: in the same place
+    signs = np.sign(place["scale"])
+    place["scale"] = tuple(abs(one) for one in place["scale"])
+    vertices = layer_vertices(surface, volume, frame) * signs
     title = f"label {surface.label}" if surface.label is not None else f"level {surface.level:g}"
     settings = {
-        **frame.placed(),
+        **place,
         "name": f"{fitted.name} {title}",
         "colormap": Colormap([color, color], name=surface.name),
         "contrast_limits": (0.0, 1.0),
         "shading": "smooth",
         "metadata": {METADATA: surface},
     }
-    faces = surface.faces if _keeps_turn(fitted.model.volume, frame) else surface.faces[:, ::-1]
+    faces = surface.faces if _keeps_turn(volume, frame, signs) else surface.faces[:, ::-1]
     return (vertices, faces, np.ones(len(vertices), np.float32)), settings
 
 
-def _keeps_turn(volume: medgs.Volume, frame: Frame) -> bool:
+def _keeps_turn(volume: medgs.Volume, frame: Frame, signs: Matrix) -> bool:
     """Return whether what turns right in the world does so in the layer: else triangles would face inward there."""
-    axes = [axis for axis in frame.order if axis is not None]
-    return bool(np.linalg.det(np.linalg.inv(volume.affine[:3, :3])[axes]) > 0)
+    to_data = np.linalg.inv(volume.affine[:3, :3])
+    rows = [sign * to_data[axis] for axis, sign in zip(frame.order, signs, strict=True) if axis is not None]
+    return bool(np.linalg.det(np.stack(rows)) > 0)
 
 
 def _seat(z: Matrix, positions: Matrix) -> Matrix:

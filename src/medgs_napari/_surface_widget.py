@@ -51,7 +51,7 @@ class SurfaceWidget(QWidget):
         self.form, self.measures, self.status = SurfaceForm(), MeasuresWidget(), note()
         self.preview = QCheckBox("Show the contour on the slice")
         self.preview.setToolTip("Lines where the surface would cut the slice that is shown.")
-        self.preview.setChecked(True)
+        self._offers_preview = True
         self.extract = button("Extract", "Make the surface, and show it in 3-D.", self._extract)
         self.cancel = button("Cancel", "End the extraction; surfaces that were there stay.", self._cancel)
         self.save = button("Save meshes …", "Write the surfaces in the table to a mesh file.", self._ask_save)
@@ -90,10 +90,18 @@ class SurfaceWidget(QWidget):
         self._delay.setInterval(CONTOUR_MILLISECONDS)
         self._delay.timeout.connect(self._preview)
         self.preview.toggled.connect(lambda _: self._delay.start())
+        self.form.what.activated.connect(self._offer_preview)
+        self.form.level.valueChanged.connect(self._offer_preview)
         for event in (self._viewer.dims.events.current_step, self._viewer.dims.events.order):
             event.connect(self._moved)
         self._viewer.dims.events.ndisplay.connect(self._moved)
         self._viewer.layers.events.removed.connect(self._removed)
+
+    def _offer_preview(self, event: Any = None) -> None:
+        """Turn the contours on when the user first chooses a surface; afterwards that is the user's choice."""
+        if self._offers_preview:
+            self._offers_preview = False
+            self.preview.setChecked(True)
 
     def _moved(self, event: Any = None) -> None:
         if isalive(self) and not self._delay.isActive():

@@ -110,7 +110,20 @@ def test_a_level_has_one_layer_wherever_it_is_moved(qtbot, viewer, dock):
     assert names(viewer) == ["scan level 1500"]
 
 
+def test_the_contour_comes_when_a_surface_is_first_chosen(qtbot, viewer, dock):
+    assert not dock.preview.isChecked()
+    choose(dock, LEVEL)
+    dock.form.level.setValue(1500.0)
+    assert dock.preview.isChecked()
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    dock.preview.setChecked(False)
+    dock.form.level.setValue(1600.0)
+    assert not dock.preview.isChecked()
+    qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
+
+
 def test_the_contour_follows_the_level_and_the_slider(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
     choose(dock, LEVEL)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
     before = len(contours(viewer))
@@ -124,11 +137,13 @@ def test_the_contour_follows_the_level_and_the_slider(qtbot, viewer, dock):
 
 
 def test_labels_have_contours_in_their_colors(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
     assert len(np.unique(viewer.layers[NAME].edge_color, axis=0)) == 2
 
 
 def test_contours_that_are_deleted_do_not_come_back(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
     viewer.layers.remove(viewer.layers[NAME])
     assert not dock.preview.isChecked()
@@ -138,6 +153,7 @@ def test_contours_that_are_deleted_do_not_come_back(qtbot, viewer, dock):
 
 
 def test_contours_that_are_hidden_follow_unseen(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
     viewer.layers[NAME].visible = False
     viewer.dims.set_current_step(0, 5)
@@ -150,6 +166,7 @@ def test_contours_that_are_hidden_follow_unseen(qtbot, viewer, dock):
 
 
 def test_the_contour_goes_with_the_dock(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()

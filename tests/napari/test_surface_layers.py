@@ -112,7 +112,7 @@ def test_uneven_slices_are_steps_of_a_layer():
 class TestLayers:
     def test_extracting_again_updates_the_layer(self, fitted):
         viewer = ViewerModel()
-        first = show_surfaces(viewer, fitted, medgs.extract_surfaces(fitted.model), [RED, RED])
+        first = show_surfaces(viewer, fitted, medgs.extract_surfaces(fitted.model, spacing=3.0), [RED, RED])
         second = show_surfaces(viewer, fitted, medgs.extract_surfaces(fitted.model, spacing=2.0), [RED, RED])
         assert first == second
         assert [layer.name for layer in second] == ["scan label 1", "scan label 2"]
@@ -120,7 +120,7 @@ class TestLayers:
 
     def test_a_level_moves_its_layer_and_renames_it_unless_the_user_did(self, fitted):
         viewer = ViewerModel()
-        levels = [medgs.extract_surface(fitted.model, level=one) for one in (1000.0, 1500.0, 2000.0)]
+        levels = [medgs.extract_surface(fitted.model, level=one, spacing=3.0) for one in (1000.0, 1500.0, 2000.0)]
         (layer,) = show_surfaces(viewer, fitted, levels[:1], [RED])
         show_surfaces(viewer, fitted, levels[1:2], [RED])
         assert layer.name == "scan level 1500"
@@ -131,14 +131,14 @@ class TestLayers:
 
     def test_surfaces_of_labels_that_are_no_more_go(self, fitted):
         viewer = ViewerModel()
-        surfaces = medgs.extract_surfaces(fitted.model)
+        surfaces = medgs.extract_surfaces(fitted.model, spacing=3.0)
         show_surfaces(viewer, fitted, surfaces, [RED, RED])
         drop_labels(viewer, fitted, surfaces[:1])
         assert [layer.name for layer in viewer.layers] == ["scan label 1"]
 
     def test_the_layer_has_the_color_of_the_label(self, fitted):
         viewer = ViewerModel()
-        (layer,) = show_surfaces(viewer, fitted, [medgs.extract_surface(fitted.model, label=1)], [RED])
+        (layer,) = show_surfaces(viewer, fitted, [medgs.extract_surface(fitted.model, label=1, spacing=3.0)], [RED])
         np.testing.assert_allclose(layer.colormap.map(1.0)[0], RED)
 
 

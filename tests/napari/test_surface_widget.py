@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 import medgs_core as medgs
 from medgs_napari._contours import NAME
 from medgs_napari._measures import shown_row, table_text
+from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._session import fitted_from_file, session_of
 from medgs_napari._surface_form import LEVEL
 from medgs_napari._surface_widget import SurfaceWidget
@@ -16,6 +17,7 @@ from .conftest import SPACING, needs_display
 pytestmark = needs_display
 
 TIMEOUT = 60_000
+COARSE = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,7 @@ def fitted(viewer, labeled, scan):
 @pytest.fixture
 def dock(viewer, fitted):
     widget = SurfaceWidget(viewer)
+    widget.form.values["spacing"].value = str(COARSE)
     viewer.window.add_dock_widget(widget, name="Surface")
     return widget
 
@@ -82,7 +85,7 @@ def test_what_a_model_has_is_offered(dock):
 def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
     extracted(qtbot, dock)
     assert names(viewer) == ["scan label 1", "scan label 4"]
-    surfaces = medgs.extract_surfaces(labeled)
+    surfaces = medgs.extract_surfaces(labeled, spacing=COARSE)
     table = dock.measures.table
     assert [table.item(k, 0).text() for k in range(2)] == ["label 1", "label 4"]
     assert table.item(0, 2).text() == shown_row(surfaces[0])[2]
@@ -94,11 +97,11 @@ def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
 def test_extracting_again_updates_the_layers(qtbot, viewer, dock):
     extracted(qtbot, dock)
     before = len(viewer.layers["scan label 1"].data[1])
-    dock.form.values["faces"].value = "500"
+    dock.form.values["faces"].value = "200"
     dock.form.values["smooth"].value = 5
     extracted(qtbot, dock)
     assert names(viewer) == ["scan label 1", "scan label 4"]
-    assert len(viewer.layers["scan label 1"].data[1]) <= 500 < before
+    assert len(viewer.layers["scan label 1"].data[1]) <= 200 < before
 
 
 def test_a_level_has_one_layer_wherever_it_is_moved(qtbot, viewer, dock):
@@ -217,14 +220,14 @@ def test_the_table_is_copied_and_saved(qtbot, dock, tmp_path, monkeypatch, compl
     assert "needs a folder that takes files" in complaints[0]
 
 
-@pytest.mark.parametrize("ending", [".ply", ".stl", ".obj", ".glb"])
-def test_meshes_are_saved(qtbot, dock, tmp_path, monkeypatch, ending):
+def test_meshes_are_saved_in_the_format_that_is_chosen(qtbot, dock, tmp_path, monkeypatch):
     extracted(qtbot, dock)
-    kind = f"{ending[1:].upper()} (*{ending})"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mesh"), kind))
-    dock.save.click()
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
-    assert (tmp_path / f"mesh{ending}").stat().st_size > 1000
+    for ending in ENDINGS:
+        chosen = str(tmp_path / "mesh"), f"{ending[1:].upper()} (*{ending})"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: chosen)
+        dock.save.click()
+        qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+        assert (tmp_path / f"mesh{ending}").stat().st_size > 1000
 
 
 def test_a_folder_that_takes_no_mesh_is_a_sentence(qtbot, dock, tmp_path, complaints):
@@ -247,6 +250,9 @@ def test_what_is_copied_extracts_the_same(qtbot, dock):
     dock.form.values["smooth"].value = 10
     extracted(qtbot, dock)
     dock.python.click()
-    assert "medgs.extract_surface(model, label=4, smooth=10)" in QApplication.clipboard().text()
+    assert "medgs.extract_surface(model, label=4, spacing=2.0, smooth=10)" in QApplication.clipboard().text()
     dock.command.click()
-    assert QApplication.clipboard().text() == "medgs surface scan.medgs -o surface.ply --label 4 --smooth 10\n"
+    assert (
+        QApplication.clipboard().text()
+        == "medgs surface scan.medgs -o surface.ply --label 4 --spacing 2.0 --smooth 10\n"
+    )

@@ -17,6 +17,13 @@ SIZE = (1280, 800)
 SLICE = 42
 """Of the finer volume: half-way between two measured slices, in the middle of the head."""
 
+PROPAGATED = 56
+"""Half-way between two painted slices, where the ventricles are wide."""
+
+SMOOTH, FACES = 10, "40000"
+FROM, CLOSER = (-0.4, 1.0, 0.5), 1.4
+"""Where the surfaces are looked at from, and how near."""
+
 
 def keep_going(until: Callable[[], bool], limit: float = 300.0) -> None:
     """Let the window live until something has happened."""
@@ -52,6 +59,45 @@ def show(viewer: napari.Viewer, widget: QWidget) -> None:
     viewer.dims.set_current_step(viewer.dims.ndim - 3, SLICE)
 
 
+def paint(viewer: napari.Viewer, segment: Any) -> None:
+    """Mark brain and ventricles on every fourth slice, by thresholds: nobody is here to paint."""
+    from mesh_picture import mark
+
+    segment.form.new.click()
+    painted = viewer.layers[segment.form.layer.name]
+    marked = mark(segment.form.source.fitted.model.volume).voxels
+    painted.data[0] = marked.transpose(2, 1, 0)
+    painted.refresh()
+    painted.events.paint(value=[])
+
+
+def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) -> None:
+    """Propagate what was painted, extract its surfaces, and take a picture of each dock."""
+    for layer in viewer.layers:
+        layer.visible = layer.name == "brain MRI"
+    paint(viewer, segment)
+    segment.propagate.click()
+    keep_going(lambda: segment.bar.isHidden())
+    viewer.layers[segment.form.layer.name].visible = False
+    show(viewer, segment)
+    viewer.dims.set_current_step(viewer.dims.ndim - 3, PROPAGATED)
+    keep_going(lambda: "count as" in segment.slices.text())
+    take(viewer, folder / "segment.png")
+    surface.form.values["smooth"].value = SMOOTH
+    surface.form.values["faces"].value = FACES
+    surface.extract.click()
+    keep_going(lambda: surface.bar.isHidden())
+    for layer in viewer.layers:
+        layer.visible = layer.name.startswith("brain MRI label ")
+    viewer.layers["brain MRI label 1"].blending = "additive"  # to look through
+    viewer.dims.ndisplay = 3
+    show(viewer, surface)
+    viewer.layers.selection.active = viewer.layers["brain MRI label 2"]
+    viewer.scene.camera.set_view_direction(view_direction=FROM, up_direction=(1, 0, 0))
+    viewer.scene.camera.zoom *= CLOSER
+    take(viewer, folder / "surface.png")
+
+
 def main() -> None:
     """Fit the sample, and take pictures on the way."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -62,6 +108,7 @@ def main() -> None:
     viewer.open_sample("medgs-napari", "brain_mri")
     train = open_dock(viewer, "Train")
     interpolate = open_dock(viewer, "Interpolate")
+    segment, surface = open_dock(viewer, "Segment"), open_dock(viewer, "Surface")
     keep_going(lambda: "Gaussians" in train.plan.text())
     train.start.click()
     keep_going(lambda: train.run is None)
@@ -74,6 +121,7 @@ def main() -> None:
     keep_going(lambda: interpolate.bar.isHidden())
     show(viewer, interpolate)
     take(viewer, folder / "interpolate.png")
+    structures(viewer, segment, surface, folder)
     viewer.close()
 
 

@@ -145,17 +145,17 @@ class LayerArray:
         wanted: list[Any] = [slice(None)] * 3
         for axis, steps in zip(self._order, picked, strict=False):
             if axis is not None:
-                wanted[axis] = _as_slice(steps)
+                wanted[axis] = as_slice(steps)
         block = self._cut(self.source[tuple(wanted)])
         axes = [axis for axis in self._order if axis is not None]
         turned = block.transpose(*axes, *range(3, block.ndim))
         whole = np.expand_dims(turned, tuple(place for place, axis in enumerate(self._order) if axis is None))
         dropped: list[Any] = [slice(None) if isinstance(one, range) else 0 for one in picked[: len(self._order)]]
-        color = [_as_slice(one) if isinstance(one, range) else one for one in picked[len(self._order) :]]
+        color = [as_slice(one) if isinstance(one, range) else one for one in picked[len(self._order) :]]
         return whole[(*dropped, *color)]
 
 
-def _as_slice(steps: int | range) -> slice:
+def as_slice(steps: int | range) -> slice:
     """Return the slice that picks these steps."""
     if not isinstance(steps, range):
         return slice(steps, steps + 1)

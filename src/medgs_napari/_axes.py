@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from medgs_napari._frames import axis_names
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Labels
 
 UNITS = {
     "meter": "m",
@@ -29,7 +30,7 @@ TIE = 1.0 - 1e-6
 LARGE_BYTES = 2**30
 
 
-def check_layer(layer: Image) -> None:
+def check_layer(layer: Image | Labels) -> None:
     """Refuse a layer that is no stack of slices.
 
     Raises
@@ -43,7 +44,7 @@ def check_layer(layer: Image) -> None:
         )
 
 
-def guess_slice_axis(layer: Image) -> int:
+def guess_slice_axis(layer: Image | Labels) -> int:
     """Return the axis that slices probably lie along: of largest spacing among the last three, the first on ties.
 
     A three-dimensional film has its slices along time.
@@ -57,7 +58,7 @@ def guess_slice_axis(layer: Image) -> int:
     return next(k for k, one in zip(last, spacing, strict=True) if one >= max(spacing) * TIE)
 
 
-def volume_axes(layer: Image, slice_axis: int) -> tuple[int, int, int]:
+def volume_axes(layer: Image | Labels, slice_axis: int) -> tuple[int, int, int]:
     """Return the three axes of the volume in order: the slice axis, and the last two others that are no channels."""
     names = [name.lower() for name in axis_names(layer.axis_labels)]
     others = [k for k in range(layer.ndim) if k != slice_axis]
@@ -68,31 +69,36 @@ def volume_axes(layer: Image, slice_axis: int) -> tuple[int, int, int]:
     return first, second, third
 
 
-def extents(layer: Image) -> tuple[int, ...]:
+def extents(layer: Image | Labels) -> tuple[int, ...]:
     """Return the number of steps along each axis, at the finest level."""
     return tuple(int(size) for size in finest(layer).shape[: layer.ndim])
 
 
-def size_note(layer: Image, slice_axis: int) -> str:
+def size_note(layer: Image | Labels, slice_axis: int) -> str:
     """Return a sentence about what has to be read or computed into memory; empty for data that are there."""
     data = finest(layer)
     if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
         return ""
     voxels = float(np.prod([extents(layer)[k] for k in volume_axes(layer, slice_axis)]))
-    size = voxels * np.dtype(data.dtype).itemsize * (data.shape[-1] if layer.rgb else 1)
+    size = voxels * np.dtype(data.dtype).itemsize * (data.shape[-1] if is_rgb(layer) else 1)
     amount = f"{size / 2**30:.1f} GiB" if size >= LARGE_BYTES else f"{max(size / 2**20, 0.1):.1f} MiB"
     return f"The image is read or computed as a whole, into {amount} of memory."
 
 
-def finest(layer: Image) -> Any:
+def is_rgb(layer: Image | Labels) -> bool:
+    """Return whether the last axis of the data is color."""
+    return isinstance(layer, Image) and bool(layer.rgb)
+
+
+def finest(layer: Image | Labels) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def _spacing(layer: Image, axis: int) -> float:
+def _spacing(layer: Image | Labels, axis: int) -> float:
     return float(abs(layer.scale[axis])) * length(layer.units[axis])
 
 
-def _is_time(layer: Image, axis: int) -> bool:
+def _is_time(layer: Image | Labels, axis: int) -> bool:
     return str(layer.units[axis].dimensionality) == "[time]"
 
 
@@ -101,5 +107,5 @@ def length(unit: Any) -> float:
     return float((1 * unit).to("meter").magnitude) if str(unit.dimensionality) == "[length]" else 1.0
 
 
-def volume_unit(layer: Image, axis: int) -> str:
+def volume_unit(layer: Image | Labels, axis: int) -> str:
     return UNITS.get(str(layer.units[axis]), "unknown")

@@ -1,10 +1,11 @@
-"""*files*: models and NIfTI volumes become layers, and image layers become NIfTI files where they stand.
+"""*files*: models and NIfTI volumes become layers, image and labels layers become NIfTI files in place.
 
-Readers and a writer as npe2 calls them. All geometry passes through frames, so what is written reads back in place.
+Readers and writers as npe2 calls them. All geometry passes through frames, so what is written reads back in place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ Reader = Callable[[str | Sequence[str]], list[LayerData]]
 MODEL_ENDING = ".medgs"
 FACTOR = 4
 """Slices per measured step of a model that is opened from a file."""
+
+LONGEST_BYTES = 4
 
 PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "rgb", "name", "metadata")
 """What the writer needs to know of a layer."""
@@ -113,6 +116,49 @@ def write_nifti(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         layer = Image(finest, contrast_limits=(0, 1), **known)
     medgs.write_volume(layer_volume(layer), path)
     return [path]
+
+
+def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a labels layer to a NIfTI file, on the grid of its image where it is known; return the path.
+
+    Raises
+    ------
+    ValueError
+        If the layer is no volume, or the file cannot be written.
+    """
+    import medgs_core as medgs
+
+    if not path.lower().endswith((".nii", ".nii.gz")):
+        path = f"{path}.nii.gz"
+    volume = _labels_of(data[0] if meta.get("multiscale") else data, meta)
+    medgs.write_volume(replace(volume, voxels=compact_integers(volume.voxels)), path)
+    return [path]
+
+
+def compact_integers(voxels: Any) -> Any:
+    """Return integers in 32 bits or fewer where they fit: few programs read longer ones in NIfTI files."""
+    if voxels.dtype.itemsize <= LONGEST_BYTES:
+        return voxels
+    ends = [np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())]
+    return voxels.astype(np.result_type(*ends))
+
+
+def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
+    from napari.layers import Labels
+
+    from medgs_napari._grids import METADATA as GRID
+    from medgs_napari._grids import Grid
+    from medgs_napari._layers import layer_volume
+
+    grid, name = meta.get("metadata", {}).get(GRID), meta.get("name", "labels")
+    if isinstance(grid, Grid):
+        with contextlib.suppress(ValueError):  # it was moved since: then it is written where it stands
+            return grid.volume_of(name, data, meta)
+    known = {key: meta[key] for key in PLACE if key in meta and key not in ("rgb", "metadata")}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
+        layer = Labels(np.asarray(data), **known)
+    return layer_volume(layer)
 
 
 def _read_model(path: str) -> list[LayerData]:

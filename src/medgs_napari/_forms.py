@@ -74,13 +74,14 @@ def _widget(name: str, field: FieldInfo, given: Any) -> ValueWidget[Any]:
         return ComboBox(choices=get_args(plain), value=field.default, **common)
     if plain is bool:
         return CheckBox(value=field.default, **common)
-    if plain is float:
+    left_out = optional and given is None
+    if plain is float and not left_out:
         return FloatSpinBox(min=LEAST_LENGTH, max=LARGEST_LENGTH, step=LENGTH_STEP, value=given or 1.0, **common)
-    if plain is int and not (optional and given is None):
+    if plain is int and not left_out:
         least, most = _range(field)
         return SpinBox(min=least, max=most, value=field.default if given is None else given, **common)
     line = LineEdit(value="", **common)
-    line.native.setPlaceholderText(BY_ITSELF if plain is int else "")
+    line.native.setPlaceholderText(BY_ITSELF if plain in (int, float) else "")
     return line
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     import medgs_core as medgs
 
 Matrix = npt.NDArray[np.float64]
@@ -64,13 +66,42 @@ class Frame:
         return name
 
     def settings(self, start: float = 0.0, step: float = 1.0) -> dict[str, Any]:
-        """Return what a layer needs whose slice j stands at measured slice start + j * step."""
+        """Return what an image layer needs whose slice j stands at measured slice start + j * step."""
+        return {**self.placed(start, step), **self.look, "rgb": self.rgb}
+
+    def placed(self, start: float = 0.0, step: float = 1.0) -> dict[str, Any]:
+        """Return the place of any layer whose slice j stands at measured slice start + j * step."""
         place = dict(self.place)
         scale = np.array(place["scale"], dtype=np.float64)
         place["translate"] = shifted(place, self.slice_axis, start)
         scale[self.slice_axis] *= step
         place["scale"] = tuple(float(one) for one in scale)
-        return {**place, **self.look, "rgb": self.rgb}
+        return place
+
+
+def place_of(layer: Layer) -> dict[str, Any]:
+    """Return where a layer stands, as another one takes it."""
+    return {
+        "scale": tuple(float(one) for one in layer.scale),
+        "translate": tuple(float(one) for one in layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(f"{unit:~}" for unit in layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def matrix_of(place: Mapping[str, Any]) -> Matrix:
+    """Return the matrix from indices, or coordinates of vertices, to napari's world: (axes + 1, axes + 1)."""
+    own = Affine(
+        scale=place["scale"],
+        translate=place["translate"],
+        rotate=place["rotate"],
+        shear=place["shear"],
+        ndim=len(place["scale"]),
+    )
+    return np.asarray(place["affine"], dtype=np.float64) @ np.asarray(own.affine_matrix)
 
 
 def shifted(place: Mapping[str, Any], axis: int, index: float) -> tuple[float, ...]:

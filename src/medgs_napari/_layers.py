@@ -1,4 +1,4 @@
-"""*layer ↔ volume*: an image layer comes in, the volume to fit or to write goes out.
+"""*layer ↔ volume*: an image or labels layer comes in, the volume to fit or to write goes out.
 
 Nothing here changes a layer. What is needed of it is picked at once, so that a job goes on when the layer is renamed,
 moved or deleted.
@@ -11,13 +11,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
-from medgs_napari._axes import UNITS, check_layer, extents, finest, guess_slice_axis, length, volume_axes, volume_unit
-from medgs_napari._frames import Frame, Matrix, shifted
+from medgs_napari._axes import (
+    UNITS,
+    check_layer,
+    extents,
+    finest,
+    guess_slice_axis,
+    is_rgb,
+    length,
+    volume_axes,
+    volume_unit,
+)
+from medgs_napari._frames import Frame, Matrix, place_of, shifted
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     import medgs_core as medgs
 
 METADATA = "medgs"
@@ -93,12 +102,12 @@ class Picked:
         return medgs.Volume(stack.transpose(2, 1, 0, *range(3, stack.ndim)), self.affine, self.unit)
 
 
-def pick(layer: Image, slice_axis: int | None = None, steps: Sequence[int] | None = None) -> Picked:
+def pick(layer: Image | Labels, slice_axis: int | None = None, steps: Sequence[int] | None = None) -> Picked:
     """Return what a fit along an axis takes of a layer.
 
     Parameters
     ----------
-    layer : Image
+    layer : Image or Labels
         At least three-dimensional.
     slice_axis : int, optional
         Axis of the layer along which slices lie; `guess_slice_axis` if not given.
@@ -128,27 +137,24 @@ def pick(layer: Image, slice_axis: int | None = None, steps: Sequence[int] | Non
     return Picked(layer.name, finest(layer), fixed, frame, affine, unit, origin)
 
 
-def _frame_of(layer: Image, axis: int, kept: tuple[int, ...], steps: tuple[int | None, ...]) -> Frame:
-    place: dict[str, Any] = {
-        "scale": tuple(float(one) for one in layer.scale),
-        "translate": tuple(float(one) for one in layer.translate),
-        "rotate": np.array(layer.rotate),
-        "shear": np.array(layer.shear),
-        "affine": np.array(layer.affine.affine_matrix),
-        "units": tuple(f"{unit:~}" for unit in layer.units),
-        "axis_labels": tuple(layer.axis_labels),
-    }
+def _frame_of(layer: Image | Labels, axis: int, kept: tuple[int, ...], steps: tuple[int | None, ...]) -> Frame:
+    place = place_of(layer)
     for k, step in enumerate(steps):
         if step:
             place["translate"] = shifted(place, k, step)
+    look = _look_of(layer) if isinstance(layer, Image) else {}
+    order = tuple(2 - kept.index(k) if k in kept else None for k in range(layer.ndim))
+    return Frame(order, axis, is_rgb(layer), place, look)
+
+
+def _look_of(layer: Image) -> dict[str, Any]:
     look = {name: getattr(layer, name) for name in ("blending", "gamma", "opacity", "interpolation2d", "rendering")}
     if not layer.rgb:
         look |= {"contrast_limits": tuple(layer.contrast_limits), "colormap": layer.colormap.name}
-    order = tuple(2 - kept.index(k) if k in kept else None for k in range(layer.ndim))
-    return Frame(order, axis, bool(layer.rgb), place, look)
+    return look
 
 
-def _world_of(layer: Image, kept: tuple[int, ...]) -> tuple[Matrix, str]:
+def _world_of(layer: Image | Labels, kept: tuple[int, ...]) -> tuple[Matrix, str]:
     """Return the affine of the volume that the kept axes span, world x, y, z being the last of them first; its unit."""
     zero = np.asarray(layer.data_to_world((0.0,) * layer.ndim))
     columns = [np.asarray(layer.data_to_world(np.eye(layer.ndim)[k])) - zero for k in kept]
@@ -165,7 +171,7 @@ def _world_of(layer: Image, kept: tuple[int, ...]) -> tuple[Matrix, str]:
     return affine, unit
 
 
-def _origin_of(layer: Image, kept: tuple[int, ...]) -> Origin | None:
+def _origin_of(layer: Image | Labels, kept: tuple[int, ...]) -> Origin | None:
     """Return the file of a layer if it still shows what the reader put there, where it put it."""
     origin = layer.metadata.get(METADATA)
     if not isinstance(origin, Origin) or kept != tuple(range(layer.ndim - 3, layer.ndim)):
@@ -190,7 +196,7 @@ def layer_data(volume: medgs.Volume, order: tuple[int | None, ...]) -> Any:
     return volume.voxels.transpose(*((3, *axes) if volume.series else (*axes, *range(3, volume.voxels.ndim))))
 
 
-def layer_volume(layer: Image) -> medgs.Volume:
+def layer_volume(layer: Image | Labels) -> medgs.Volume:
     """Return all of a layer as one volume, to be written: a fourth axis becomes a series.
 
     Raises
@@ -199,8 +205,9 @@ def layer_volume(layer: Image) -> medgs.Volume:
         If the layer has fewer than three axes or more than four.
     """
     if layer.ndim not in (3, 4):
+        kind = "image" if isinstance(layer, Image) else "labels layer"
         raise ValueError(
-            f"A volume file holds 3 axes, or 4 with time, got the {layer.ndim}-D image '{layer.name}'; "
+            f"A volume file holds 3 axes, or 4 with time, got the {layer.ndim}-D {kind} '{layer.name}'; "
             "save a part of it."
         )
     first = pick(layer, layer.ndim - 3)

@@ -65,6 +65,6 @@ def describe_shown(viewer: ViewerModel) -> str:
     offset = viewer.dims.ndim - layer.ndim
     if offset + slices.axis in viewer.dims.displayed:
         count = int(slices.measured.sum())
-        return f"{count} of {len(slices.measured)} slices MEASURED"
+        return f"{count} of {len(slices.measured)} slices {slices.words[0]}"
     index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
     return slices.describe(index) if 0 <= index < len(slices.measured) else ""

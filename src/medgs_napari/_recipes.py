@@ -6,13 +6,13 @@ The settings of a fit or of a rendering come in, text goes out.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import medgs_core as medgs
+    from pydantic import BaseModel
 
 UNNAMED = "model.medgs"
 """What a model is called that has no file yet."""
@@ -80,16 +80,16 @@ class FitRecipe:
             ]
         )
 
-    def command(self, model_path: str = "") -> str:
-        """Return the command that fits the same model."""
+    def command(self, model_path: str = "", further: Sequence[str] = ()) -> str:
+        """Return the command that fits the same model, with further options."""
         if len({one.number for one in self.inputs}) > 1:
             return "# `medgs fit` takes the same volume of every file: these need the Python text\n"
         first, *others = (shlex.quote(one.file) for one in self.inputs)
         number = self.inputs[0].number
         words = ["medgs fit", first, *(["--with", *others] if others else [])]
         words += [] if number is None else [f"--volume {number}"]
-        words += [_option(name, value) for name, value in self.settings.items()]
-        words += ["-o", shlex.quote(model_path or UNNAMED)]
+        words += [option(name, value) for name, value in self.settings.items()]
+        words += [*further, "-o", shlex.quote(model_path or UNNAMED)]
         notes = [f"# {SAVE_FIRST} {one.file}" for one in self.inputs if one.path is None]
         return "\n".join([*notes, " ".join(words), ""])
 
@@ -133,12 +133,12 @@ class RenderRecipe:
         others = [f"fine_{number}.nii.gz" for number in range(1, self.images)]
         words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o fine.nii.gz"]
         words += ["--with", *others] if others else []
-        words += [_option(name, value) for name, value in self.settings.items()]
+        words += [option(name, value) for name, value in self.settings.items()]
         words += ["--uncertainty uncertainty.nii.gz"] if self.uncertainty else []
         return " ".join(words) + "\n"
 
 
-def changed_settings(config: medgs.FitConfig | medgs.RenderConfig) -> dict[str, Any]:
+def changed_settings(config: BaseModel) -> dict[str, Any]:
     """Return the settings that are not at their defaults."""
     return {
         name: value
@@ -152,11 +152,12 @@ def _read(one: Input) -> str:
     return f"medgs.read_volume({one.path!r}{number})"
 
 
-def _option(name: str, value: Any) -> str:
-    option = "--" + name.replace("_", "-")
+def option(name: str, value: Any) -> str:
+    """Return a setting as a command takes it."""
+    word = "--" + name.replace("_", "-")
     if value is True:
-        return option
-    return f"{option} {','.join(str(one) for one in value) if isinstance(value, tuple) else value}"
+        return word
+    return f"{word} {','.join(str(one) for one in value) if isinstance(value, tuple) else value}"
 
 
 def _plain(name: str) -> str:

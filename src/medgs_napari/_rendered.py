@@ -38,20 +38,24 @@ class Slices:
     axis : of the layer, along which they lie
     coordinates : slice coordinate t of each
     measured : whether its voxels are the stored ones
+    words : what a slice is called whose voxels are, and one whose are not; and what goes before the
+        number of the latter
     """
 
     axis: int
     coordinates: Any
     measured: Any
+    words: tuple[str, str, str] = ("MEASURED", "SYNTHETIC", "in place of slice")
 
     def describe(self, index: int) -> str:
         """Say what one slice is."""
         t = float(self.coordinates[index])
+        stored, made, instead = self.words
         if self.measured[index]:
-            return f"MEASURED\nslice {round(t)}"
+            return f"{stored}\nslice {round(t)}"
         if abs(t - round(t)) < ON_SLICE:
-            return f"SYNTHETIC\nin place of slice {round(t)}"
-        return f"SYNTHETIC\nbetween slices {int(t)} and {int(t) + 1} ({t:.2f})"
+            return f"{made}\n{instead} {round(t)}"
+        return f"{made}\nbetween slices {int(t)} and {int(t) + 1} ({t:.2f})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,6 +90,11 @@ class Session:
         self.models.append(fitted)
         self.models_changed.emit()
 
+    def relabel(self, fitted: Fitted, model: medgs.FittedModel) -> None:
+        """Put a model with other labels in the place of the one before; its file does not hold them."""
+        fitted.model, fitted.path = model, ""
+        self.models_changed.emit()
+
     def remove(self, fitted: Fitted) -> None:
         """Take a model out of the list; layers that render it keep it alive."""
         self.models.remove(fitted)

@@ -23,15 +23,17 @@ class Ticker(QObject):
         When it goes, the ticker goes too, but not before its jobs have ended.
     stops : bool
         Whether its jobs are asked to end when the owner goes.
+    milliseconds : int
+        Between two looks at its jobs.
     """
 
-    def __init__(self, owner: QWidget, *, stops: bool = False) -> None:
+    def __init__(self, owner: QWidget, *, stops: bool = False, milliseconds: int = POLL_MILLISECONDS) -> None:
         super().__init__(QApplication.instance())
         self._retired, self._stops = False, stops
         owner.destroyed.connect(self.retire)
         self._jobs: list[Job[Any]] = []
         self._timer = QTimer(self)
-        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.setInterval(milliseconds)
         self._timer.timeout.connect(self._poll)
         QApplication.instance().aboutToQuit.connect(self.stop)
 

@@ -49,3 +49,10 @@ def test_a_number_with_a_value_is_always_given():
     form = settings_form(medgs.RenderConfig, ("factor", "denoise", "detail"), {"factor": 4})
     assert form_values(form, medgs.RenderConfig) == {"factor": 4, "denoise": False, "detail": "auto"}
     assert form["factor"].min == 1
+
+
+def test_a_length_left_alone_is_left_to_the_core():
+    form = settings_form(medgs.SurfaceConfig, ("spacing",))
+    assert form_values(form, medgs.SurfaceConfig) == {}
+    form["spacing"].value = "0.5"
+    assert medgs.SurfaceConfig(**form_values(form, medgs.SurfaceConfig)).spacing == 0.5

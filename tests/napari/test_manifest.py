@@ -68,7 +68,7 @@ class TestInstalled:
         return make_napari_viewer()
 
     def test_docks_open_under_their_names(self, viewer):
-        for name in ("Train", "Interpolate"):
+        for name in ("Train", "Interpolate", "Segment", "Surface"):
             _, widget = viewer.window.add_plugin_dock_widget(NAME, name)
             assert widget.isVisibleTo(widget.parent())
 

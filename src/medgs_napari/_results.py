@@ -1,0 +1,91 @@
+"""Layers that are made anew: what was made before is found and updated, so that no copies pile up.
+
+Data and settings of a layer come in; the layer that shows them goes out. Its name, if the user changed it, its opacity
+and its visibility stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+METADATA = "medgs_result"
+"""Key in the metadata of a layer under which its `Result` stands."""
+
+PLACE = ("scale", "translate", "rotate", "shear")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a layer shows.
+
+    Attributes
+    ----------
+    owner : of whom, a model of the list for instance
+    what : in a word; one layer per owner and word
+    name : which the layer was given
+    """
+
+    owner: Any
+    what: str
+    name: str
+
+
+def find_results(viewer: ViewerModel, owner: Any) -> dict[str, Layer]:
+    """Return the layers that show something of an owner, by what they show."""
+    found = {}
+    for layer in viewer.layers:
+        result = layer.metadata.get(METADATA)
+        if isinstance(result, Result) and result.owner is owner:
+            found[result.what] = layer
+    return found
+
+
+def show_result(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any, settings: Mapping[str, Any]) -> Layer:
+    """Show data in the layer that showed them before, or in a new one; the active layer stays active.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Where.
+    owner, what
+        As of a `Result`.
+    kind : str
+        Type of the layer: labels, image, surface, vectors.
+    data, settings
+        As `add_labels` and the like take them.
+    """
+    result = Result(owner, what, settings["name"])
+    metadata = {**settings.get("metadata", {}), METADATA: result}
+    layer = find_results(viewer, owner).get(what)
+    if layer is None:
+        active = viewer.layers.selection.active
+        layer = getattr(viewer, f"add_{kind}")(data, **{**settings, "metadata": metadata})
+        if active is not None:
+            viewer.layers.selection.active = active
+        return layer
+    _update(layer, data, settings)
+    if layer.name == layer.metadata[METADATA].name:
+        layer.name = settings["name"]
+    layer.metadata = metadata
+    return layer
+
+
+def _update(layer: Layer, data: Any, settings: Mapping[str, Any]) -> None:
+    """Give a layer other data, and the place and colors that belong to them."""
+    layer.data = data
+    for name in PLACE:
+        if name in settings and not np.allclose(getattr(layer, name), settings[name]):
+            setattr(layer, name, settings[name])
+    if "affine" in settings and not np.allclose(layer.affine.affine_matrix, settings["affine"]):
+        layer.affine = settings["affine"]
+    for name in ("colormap", "edge_color"):
+        if name in settings:
+            setattr(layer, name, settings[name])

@@ -1,0 +1,278 @@
+"""*Segment*: the dock in which structures painted on a few slices are carried to all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import napari
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
+
+import medgs_core as medgs
+from medgs_napari._fit_run import FitRun
+from medgs_napari._fit_task import order_fit
+from medgs_napari._grids import METADATA as GRID
+from medgs_napari._help import help_button
+from medgs_napari._jobs import Job, Outcome
+from medgs_napari._label_layers import grid_of, new_labels, show_confidence, show_fine_labels, show_labels
+from medgs_napari._label_task import LabelOrder, Propagated, confidence, propagate
+from medgs_napari._painted_note import PaintedNote
+from medgs_napari._preferences import preferences
+from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
+from medgs_napari._recipes import changed_settings
+from medgs_napari._segment_form import SegmentForm
+from medgs_napari._session import Fitted, session_of
+from medgs_napari._structure_recipes import LabelRecipe
+from medgs_napari._ticker import Ticker
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+LIVE_FACTOR = 4
+
+
+class SegmentWidget(QWidget):
+    """The Segment dock.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Whose labels are propagated.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer, self._session = napari_viewer, session_of(napari_viewer)
+        self._ticker = Ticker(self, stops=True)
+        self._job: Job[Any] | None = None
+        self._recipe: LabelRecipe | None = None
+        self.form = SegmentForm(napari_viewer, self._session)
+        self.slices, self.status = PaintedNote(self.form, self._ticker), note()
+        self.bar = QProgressBar()
+        self.propagate = button("Propagate", "Carry the painted labels to all slices.", self._propagate)
+        self.confidence = button("Confidence", "Add a layer that tells how sure each label is.", self._confidence)
+        self.cancel = button("Cancel", "End this; labels that were there stay.", self._cancel)
+        self.python = button("Copy as Python", "Copy a script that propagates the same labels.", self._python)
+        self.command = button("Copy as command", "Copy commands that propagate the same labels.", self._command)
+        self._arrange()
+        self.form.new.clicked.connect(lambda: self._new())
+        self.form.changed.connect(self._sync)
+        self._session.run_changed.connect(self._sync)
+        self._sync()
+
+    def _arrange(self) -> None:
+        title = QLabel("<b>Segment</b>: paint a few slices, get all")
+        title.setTextFormat(Qt.TextFormat.RichText)
+        layout = scrolled(self)
+        head = row(title, help_button("segment.md"))
+        head.setStretch(0, 1)
+        layout.addLayout(head)
+        layout.addWidget(self.form)
+        layout.addWidget(self.slices)
+        layout.addLayout(row(self.propagate, self.confidence, self.cancel))
+        layout.addWidget(self.bar)
+        layout.addWidget(self.status)
+        layout.addLayout(row(self.python, self.command))
+        layout.addStretch(1)
+
+    def _sync(self) -> None:
+        """Show the buttons that have a meaning now."""
+        if not isalive(self):
+            return
+        busy, layer, fitted = self._job is not None, self.form.layer, self._labeled()
+        self.propagate.setVisible(not busy)
+        self.propagate.setEnabled(layer is not None and self._session.run is None)
+        self.confidence.setVisible(not busy)
+        self.confidence.setEnabled(fitted is not None)
+        for widget in (self.cancel, self.bar):
+            widget.setVisible(busy)
+        self.status.setVisible(bool(self.status.text()))
+        for widget in (self.python, self.command):
+            widget.setVisible(self._recipe is not None and not busy)
+
+    def _labeled(self) -> Fitted | None:
+        """Return the model with labels that is chosen."""
+        fitted = self.form.source.fitted or self._outlines(self.form.layer)
+        return fitted if fitted is not None and fitted.model.labels is not None else None
+
+    def _outlines(self, layer: Labels | None) -> Fitted | None:
+        """Return the model of a painted layer alone, if there is one and no image is chosen."""
+        if layer is None or self.form.source.image is not None:
+            return None
+        ours = [one for one in self._session.models if not one.model.has_image and one.source_id == layer.unique_id]
+        return ours[0] if ours else None
+
+    def _new(self) -> None:
+        """Add a layer to paint on."""
+        source, grid = self.form.source, self.form.grid()
+        if grid is not None:
+            self.form.choose_layer(new_labels(self._viewer, source.name, grid, known=source.fitted is not None))
+
+    def _propagate(self) -> None:
+        source, painted = self.form.source, self.form.layer
+        if painted is None:
+            return
+        try:
+            if source.image is not None:
+                self._fit_first(source.image, painted)
+            elif source.fitted is not None:
+                self._carry(source.fitted, painted)
+            else:
+                self._carry_alone(painted)
+        except ValueError as mistake:
+            complain(str(mistake))
+
+    def _fit_first(self, image: Image, painted: Labels) -> None:
+        """Fit a model to the image as the Train dock does, then propagate."""
+        self.form.label_config()
+        config = medgs.FitConfig(**self.form.fit_settings())
+        picked, grid = self.form.picked(), self.form.grid()
+        assert picked is not None
+        assert grid is not None
+        grid.label_volume(painted)  # or the fit would be in vain
+        seconds = preferences().preview_seconds
+        order = order_fit(image.unique_id, (picked,), config, factor=LIVE_FACTOR, seconds=seconds)
+        run = FitRun(self._viewer, self._session, order)
+        run.news.connect(self._fit_heard)
+        run.ended.connect(lambda fitted, outcome: self._fit_ended(run, fitted, painted))
+        self._job = run.job
+        self._say("Fitting a model to the image …")
+        run.start(self._ticker, self)
+        self._sync()
+
+    def _fit_heard(self, state: medgs.FitState) -> None:
+        self._heard((f"fitting a model: {state.phase}", state.step, state.total))
+
+    def _fit_ended(self, run: FitRun, fitted: Fitted | None, painted: Labels) -> None:
+        self._job = None
+        if not isalive(self):
+            return
+        self._say("")
+        if fitted is not None:
+            self.form.choose_model(fitted)
+            if not run.job.cancelled and painted in self._viewer.layers:
+                self._attempt(lambda: self._carry(fitted, painted))
+        self._sync()
+
+    def _carry(self, fitted: Fitted, painted: Labels) -> None:
+        grid = grid_of(fitted)
+        config = self.form.label_config()
+        labels = grid.label_volume(painted)
+        painted.metadata[GRID] = grid  # so that it is saved where the model's file stands
+        recipe = LabelRecipe(
+            changed_settings(config), fitted.recipe, factor=self.form.factor.value(), model_path=fitted.path
+        )
+        order = LabelOrder(fitted.model, labels, config, medgs.FitConfig())
+        self._start(order, painted, recipe, lambda model: self._keep(fitted, model))
+
+    def _keep(self, fitted: Fitted, model: medgs.FittedModel) -> Fitted:
+        self._session.relabel(fitted, model)
+        return fitted
+
+    def _carry_alone(self, painted: Labels) -> None:
+        """Fit a model to the outlines of what was painted, without an image."""
+        picked, config = self.form.picked(), self.form.label_config()
+        assert picked is not None  # a painted layer is chosen
+        fit = medgs.FitConfig(**{**self.form.fit_settings(), "axis": str(picked.frame.volume_axis)})
+        volume = picked.volume()
+        order = LabelOrder(None, medgs.Volume(np.array(volume.voxels), volume.affine, volume.unit), config, fit)
+        factor = self.form.factor.value()
+        recipe = LabelRecipe(changed_settings(config), alone=True, alone_settings=changed_settings(fit), factor=factor)
+
+        def keep(model: medgs.FittedModel) -> Fitted:
+            fitted = self._outlines(painted)
+            if fitted is not None:
+                return self._keep(fitted, model)
+            fitted = Fitted(picked.name, model, (picked.frame,), painted.unique_id, picked.name)
+            self._session.add(fitted)
+            return fitted
+
+        self._start(order, painted, recipe, keep)
+
+    def _start(
+        self,
+        order: LabelOrder,
+        painted: Labels,
+        recipe: LabelRecipe,
+        keep: Callable[[medgs.FittedModel], Fitted],
+    ) -> None:
+        """Propagate in a thread, and show what comes of it."""
+
+        def ended(outcome: Outcome[Propagated]) -> None:
+            if outcome.result is None:
+                return
+            fitted = keep(outcome.result.model)
+            show_labels(self._viewer, fitted, outcome.result.labels, painted)
+            if recipe.factor > 1:
+                show_fine_labels(self._viewer, fitted, outcome.result.labels, painted, recipe.factor)
+            self._recipe = recipe
+            count = outcome.result.model.volume.shape3d[outcome.result.model.axis]
+            self._say(f"Done: labels on all {count} slices. Repaint where they are wrong, and propagate again.")
+
+        self._say("")
+        self._begin(Job(lambda job: propagate(order, job)), ended)
+
+    def _confidence(self) -> None:
+        fitted = self._labeled()
+        if fitted is None:
+            return
+        model = fitted.model
+
+        def ended(outcome: Outcome[medgs.Volume]) -> None:
+            if outcome.result is not None:
+                show_confidence(self._viewer, fitted, outcome.result)
+                self._say("Confidence: 1 is certain, 0.5 a toss-up between two labels. Painted slices are 1.")
+
+        self._begin(Job(lambda job: confidence(model, job)), ended)
+
+    def _begin(self, job: Job[Any], ended: Callable[[Outcome[Any]], None]) -> None:
+        def after(outcome: Outcome[Any]) -> None:
+            self._job = None
+            if not isalive(self):
+                return
+            if outcome.error:
+                complain(outcome.error)
+            self._attempt(lambda: ended(outcome))
+            self._sync()
+
+        self._job = job
+        self.bar.setRange(0, 0)
+        job.news.connect(self._heard)
+        job.ended.connect(after)
+        self._ticker.follow(job)
+        self._sync()
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        """Do something whose mistakes are told."""
+        try:
+            action()
+        except ValueError as mistake:
+            complain(str(mistake))
+
+    def _heard(self, news: tuple[str, int, int]) -> None:
+        if not isalive(self):
+            return
+        phase, done, total = news
+        self.bar.setRange(0, total if done else 0)
+        self.bar.setValue(done)
+        self._say(f"{phase[:1].upper()}{phase[1:]} …")
+
+    def _say(self, text: str) -> None:
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
+
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self._say("Stopping …")
+
+    def _python(self) -> None:
+        if self._recipe is not None:
+            copy_text(self._recipe.python(), "Python")
+
+    def _command(self) -> None:
+        if self._recipe is not None:
+            copy_text(self._recipe.command(), "Commands")

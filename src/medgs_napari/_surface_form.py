@@ -1,0 +1,166 @@
+"""Which surface is wanted, and how fine: labels or a level of intensity, spacing, smoothing, number of triangles.
+
+A model comes in, a checked `SurfaceConfig` goes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt import QLabeledDoubleSlider
+
+import medgs_core as medgs
+from medgs_napari._contours import measured_scale
+from medgs_napari._forms import form_values, scatter, settings_form
+from medgs_napari._qt import choice, form_layout, section
+
+if TYPE_CHECKING:
+    from medgs_napari._session import Fitted
+
+ALL, LEVEL = "all labels", "level"
+FINENESS = ("spacing", "smooth", "faces", "channel", "device")
+MOST_VOXELS = 200_000
+"""From which a level is guessed: a histogram needs no more."""
+
+SHOWN_DIGITS = 3
+
+
+class SurfaceForm(QWidget):
+    """The choices of the Surface dock."""
+
+    changed = Signal()
+    """Emitted when another surface would come out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model: medgs.FittedModel | None = None
+        self.what = choice()
+        self.what.setToolTip("Labels come from the Segment dock, or with a model that was fitted with them.")
+        self.level = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.level.setToolTip("The surface runs along this value of the image; higher values are inside.")
+        self.values = settings_form(medgs.SurfaceConfig, FINENESS)
+        self.values["faces"].native.setPlaceholderText("all")
+        self._arrange()
+        self.what.currentIndexChanged.connect(lambda _: self._chosen())
+        self.level.valueChanged.connect(lambda _: self.changed.emit())
+        self.values.changed.connect(lambda _: self.changed.emit())
+        self.values["channel"].changed.connect(lambda _: self._sync_level())
+        self._chosen()
+
+    def _arrange(self) -> None:
+        scatter(self.values, self)
+        self.form = form_layout()
+        for label, widget in (
+            ("Surface of", self.what),
+            ("Level", self.level),
+            ("Smooth", self.values["smooth"].native),
+            ("Triangles, at most", self.values["faces"].native),
+        ):
+            self.form.addRow(label, widget)
+        advanced, rows = section("Advanced")
+        shown = [one for one in self.values if one.name not in ("smooth", "faces")]
+        for one in shown:
+            rows.addRow(one.label, one.native)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self.form)
+        layout.addWidget(advanced)
+
+    def show_model(self, fitted: Fitted | None) -> None:
+        """Offer what a model has."""
+        model = None if fitted is None else fitted.model
+        if model is self._model:
+            return
+        before, knew_labels, self._model = self.what.currentData(), self.what.findData(ALL) >= 0, model
+        self.what.blockSignals(True)
+        self.what.clear()
+        for text, key in _offered(model):
+            self.what.addItem(text, key)
+        labels_are_new = self.what.findData(ALL) >= 0 and not knew_labels
+        kept = -1 if labels_are_new else self.what.findData(before)
+        self.what.setCurrentIndex(max(kept, 0 if self.what.count() else -1))
+        self.what.blockSignals(False)
+        self._sync_level()
+        self._chosen()
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels whose surfaces are wanted; none for a level."""
+        key = self.what.currentData()
+        if key is None or key == LEVEL or self._model is None or self._model.labels is None:
+            return ()
+        return self._model.labels.annotation.ids if key == ALL else (int(key),)
+
+    @property
+    def by_level(self) -> bool:
+        """Whether a level is wanted."""
+        return bool(self.what.currentData() == LEVEL)
+
+    def config(self) -> medgs.SurfaceConfig:
+        """Return the settings of the extraction; without label and level all labels are meant.
+
+        Raises
+        ------
+        ValueError
+            If one breaks its rule.
+        """
+        values: dict[str, Any] = form_values(self.values, medgs.SurfaceConfig)
+        key = self.what.currentData()
+        if key == LEVEL:
+            values["level"] = float(self.level.value())
+        elif key != ALL:
+            values["label"] = int(key)
+        return medgs.SurfaceConfig(**values)
+
+    def _chosen(self) -> None:
+        self.form.setRowVisible(self.level, self.by_level)
+        self.changed.emit()
+
+    def _sync_level(self) -> None:
+        """Let the slider span what the channel measures, and begin between its dark and its bright part."""
+        model = self._model
+        if model is None or not model.has_image:
+            return
+        volume, channel = model.volume, int(self.values["channel"].value)
+        if channel >= volume.channels:
+            return
+        voxels = volume.voxels if volume.voxels.ndim == 3 else volume.voxels[..., channel]
+        slope, intercept = measured_scale(volume, channel)
+        if model.has_source:
+            low, high, middle = _levels(voxels)
+        else:
+            ends = [float(np.ravel(one)[0]) for one in (model.window.low, model.window.high)]
+            low, high, middle = *ends, sum(ends) / 2
+        ends = sorted(slope * one + intercept for one in (low, high))
+        self.level.blockSignals(True)
+        self.level.setRange(*ends)
+        width = ends[1] - ends[0]
+        self.level.setDecimals(max(SHOWN_DIGITS - 1 - int(np.floor(np.log10(width))), 0))
+        self.level.setValue(slope * middle + intercept)
+        self.level.blockSignals(False)
+
+
+def _offered(model: medgs.FittedModel | None) -> list[tuple[str, Any]]:
+    """Return the surfaces that a model has, in words, and their keys."""
+    if model is None:
+        return []
+    ids = () if model.labels is None else model.labels.annotation.ids
+    labels: list[tuple[str, Any]] = [(f"label {one}", one) for one in ids]
+    every: list[tuple[str, Any]] = [(ALL, ALL)] if ids else []
+    return [*every, *labels, *([("intensity level", LEVEL)] if model.has_image else [])]
+
+
+def _levels(voxels: Any) -> tuple[float, float, float]:
+    """Return the least and the largest value, and the one that best parts dark from bright."""
+    from skimage.filters import threshold_otsu
+
+    thinned = voxels.ravel()[:: max(voxels.size // MOST_VOXELS, 1)]
+    low, high = float(voxels.min()), float(voxels.max())
+    if high <= low:
+        return low, low + 1.0, low
+    if thinned.min() >= thinned.max():
+        return low, high, (low + high) / 2
+    return low, high, float(threshold_otsu(thinned))  # type: ignore[no-untyped-call]

@@ -1,0 +1,243 @@
+"""*Surface*: the dock in which labels, or a level of intensity, become closed meshes, shown, measured, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import napari
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QProgressBar, QWidget
+
+import medgs_core as medgs
+from medgs_napari._contours import Contours, Wish, shown_coordinate
+from medgs_napari._help import help_button
+from medgs_napari._jobs import Job, Outcome
+from medgs_napari._label_layers import label_color
+from medgs_napari._measures_widget import MeasuresWidget
+from medgs_napari._mesh_files import ENDINGS
+from medgs_napari._models_widget import ModelsWidget
+from medgs_napari._qt import button, complain, copy_text, note, row, scrolled, tell
+from medgs_napari._recipes import changed_settings
+from medgs_napari._session import Fitted, session_of
+from medgs_napari._structure_recipes import SurfaceRecipe
+from medgs_napari._surface_form import SurfaceForm
+from medgs_napari._surface_layers import LEVEL_COLOR, drop_labels, show_surfaces
+from medgs_napari._ticker import Ticker
+
+CONTOUR_MILLISECONDS = 60
+"""After the slider or the level has moved; and between two looks at whether the contour is there."""
+
+
+class SurfaceWidget(QWidget):
+    """The Surface dock.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        Where surfaces are shown.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._ticker = Ticker(self, stops=True)
+        self._job: Job[Any] | None = None
+        self._recipe: SurfaceRecipe | None = None
+        self._path = ""
+        self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), self._ticker)
+        self.form, self.measures, self.status = SurfaceForm(), MeasuresWidget(), note()
+        self.preview = QCheckBox("Show the contour on the slice")
+        self.preview.setToolTip("Lines where the surface would cut the slice that is shown.")
+        self._offers_preview = True
+        self.extract = button("Extract", "Make the surface, and show it in 3-D.", self._extract)
+        self.cancel = button("Cancel", "End the extraction; surfaces that were there stay.", self._cancel)
+        self.save = button("Save meshes …", "Write the surfaces in the table to a mesh file.", self._ask_save)
+        self.bar = QProgressBar()
+        self.python = button("Copy as Python", "Copy a script that extracts the same surfaces.", self._python)
+        self.command = button("Copy as command", "Copy the command that extracts the same surfaces.", self._command)
+        self._arrange()
+        self._begin_preview()
+        self.models.chosen.connect(self._sync)
+        self.form.changed.connect(self._sync)
+        self._sync()
+
+    def _arrange(self) -> None:
+        title = QLabel("<b>Surface</b>: closed meshes, and their measures")
+        title.setTextFormat(Qt.TextFormat.RichText)
+        layout = scrolled(self)
+        head = row(title, help_button("surface.md"))
+        head.setStretch(0, 1)
+        layout.addLayout(head)
+        for widget in (self.models, self.form, self.preview, self.status):
+            layout.addWidget(widget)
+        layout.addLayout(row(self.extract, self.cancel, self.save))
+        for widget in (self.bar, self.measures):
+            layout.addWidget(widget)
+        layout.addLayout(row(self.python, self.command))
+        layout.addStretch(1)
+
+    def _begin_preview(self) -> None:
+        """Let the contour follow the slider and the choices."""
+        quick = Ticker(self, stops=True, milliseconds=CONTOUR_MILLISECONDS)
+        contours = Contours(self._viewer, quick.follow, self.status.setText)
+        self.contours = contours
+        self.destroyed.connect(lambda: contours.clear())
+        self._delay = QTimer(self)
+        self._delay.setSingleShot(True)
+        self._delay.setInterval(CONTOUR_MILLISECONDS)
+        self._delay.timeout.connect(self._preview)
+        self.preview.toggled.connect(lambda _: self._delay.start())
+        self.form.what.activated.connect(self._offer_preview)
+        self.form.level.valueChanged.connect(self._offer_preview)
+        for event in (self._viewer.dims.events.current_step, self._viewer.dims.events.order):
+            event.connect(self._moved)
+        self._viewer.dims.events.ndisplay.connect(self._moved)
+        self._viewer.layers.events.removed.connect(self._removed)
+
+    def _offer_preview(self, event: Any = None) -> None:
+        """Turn the contours on when the user first chooses a surface; afterwards that is the user's choice."""
+        if self._offers_preview:
+            self._offers_preview = False
+            self.preview.setChecked(True)
+
+    def _moved(self, event: Any = None) -> None:
+        if isalive(self) and not self._delay.isActive():
+            self._delay.start()
+
+    def _removed(self, event: Any) -> None:
+        """Show no more contours when their layer is deleted by hand."""
+        if isalive(self) and self.contours.is_theirs(event.value) and self.contours.wanted:
+            self.preview.setChecked(False)
+
+    def _preview(self) -> None:
+        fitted = self.models.model
+        wish = None
+        if fitted is not None and self.preview.isChecked() and (self.form.by_level or self.form.labels):
+            wish = self._wish(fitted)
+        self.contours.ask(wish)
+
+    def _wish(self, fitted: Fitted) -> Wish | None:
+        """Return which contours belong to the choices; None where the slice is not seen from the front."""
+        t = shown_coordinate(self._viewer, fitted.frames[0])
+        last = fitted.model.volume.shape3d[fitted.model.axis] - 1
+        if t is None or not 0 <= t <= last:
+            return None
+        if self.form.by_level:
+            channel = int(self.form.values["channel"].value)
+            return Wish(fitted, t, level=(float(self.form.level.value()), LEVEL_COLOR), channel=channel)
+        return Wish(fitted, t, labels=tuple((one, label_color(self._viewer, fitted, one)) for one in self.form.labels))
+
+    def _sync(self) -> None:
+        """Show what can be extracted, and the buttons that have a meaning now."""
+        if not isalive(self):
+            return
+        fitted, busy = self.models.model, self._job is not None
+        self.form.show_model(fitted)
+        mistake = ""
+        if fitted is None:
+            mistake = "Fit a model in the Train dock, or load one from a file."
+        else:
+            try:
+                self.form.config()
+            except ValueError as error:
+                mistake = str(error)
+        self.status.setText(mistake)
+        self.status.setVisible(bool(mistake))
+        self.extract.setEnabled(not mistake)
+        self.extract.setVisible(not busy)
+        for widget in (self.cancel, self.bar):
+            widget.setVisible(busy)
+        self.save.setVisible(bool(self.measures.surfaces) and not busy)
+        self.measures.setVisible(bool(self.measures.surfaces))
+        for widget in (self.python, self.command):
+            widget.setVisible(self._recipe is not None)
+        self._delay.start()
+
+    def _extract(self) -> None:
+        fitted = self.models.model
+        if fitted is None:
+            return
+        config, model, path = self.form.config(), fitted.model, fitted.path
+
+        def work(job: Job[tuple[medgs.Surface, ...]]) -> tuple[medgs.Surface, ...]:
+            def report(done: int, total: int) -> None:
+                job.checkpoint()
+                job.report((done, total))
+
+            if config.label is None and config.level is None:
+                surfaces = medgs.extract_surfaces(model, config, report=report)
+            else:
+                surfaces = (medgs.extract_surface(model, config, report=report),)
+            job.checkpoint()
+            return surfaces
+
+        def ended(outcome: Outcome[tuple[medgs.Surface, ...]]) -> None:
+            if outcome.result is not None:
+                self._recipe, self._path = SurfaceRecipe(changed_settings(config)), path
+                self._show(fitted, config, outcome.result)
+
+        self._begin(Job(work), ended)
+
+    def _show(self, fitted: Fitted, config: medgs.SurfaceConfig, surfaces: Sequence[medgs.Surface]) -> None:
+        colors = [
+            LEVEL_COLOR if one.label is None else label_color(self._viewer, fitted, one.label) for one in surfaces
+        ]
+        if config.label is None and config.level is None:
+            drop_labels(self._viewer, fitted, surfaces)
+        show_surfaces(self._viewer, fitted, surfaces, colors)
+        self.measures.show_surfaces(surfaces)
+
+    def _begin(self, job: Job[Any], ended: Callable[[Outcome[Any]], None]) -> None:
+        def after(outcome: Outcome[Any]) -> None:
+            self._job = None
+            if not isalive(self):
+                return
+            if outcome.error:
+                complain(outcome.error)
+            else:
+                ended(outcome)
+            self._sync()
+
+        self._job = job
+        self.bar.setRange(0, 0)
+        job.news.connect(self._heard)
+        job.ended.connect(after)
+        self._ticker.follow(job)
+        self._sync()
+
+    def _heard(self, done: tuple[int, int]) -> None:
+        if isalive(self):
+            self.bar.setRange(0, done[1])
+            self.bar.setValue(done[0])
+
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def _ask_save(self) -> None:
+        kinds = ";;".join(f"{ending[1:].upper()} (*{ending})" for ending in ENDINGS)
+        path, kind = QFileDialog.getSaveFileName(self, "Save the surfaces", f"surface{ENDINGS[0]}", kinds)
+        if path:
+            chosen = next((ending for ending in ENDINGS if f"*{ending}" in kind), ENDINGS[0])
+            self.save_file(path if path.lower().endswith(ENDINGS) else path + chosen)
+
+    def save_file(self, path: str) -> None:
+        """Write the surfaces in the table to a mesh file."""
+        surfaces = self.measures.surfaces
+
+        def work(job: Job[bool]) -> bool:
+            medgs.write_surface(surfaces, path)
+            return True
+
+        self._begin(Job(work), lambda outcome: tell(f"Saved {Path(path).name}."))
+
+    def _python(self) -> None:
+        if self._recipe is not None:
+            copy_text(self._recipe.python(self._path), "Python")
+
+    def _command(self) -> None:
+        if self._recipe is not None:
+            copy_text(self._recipe.command(self._path), "Command")

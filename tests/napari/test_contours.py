@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+import medgs_core as medgs
+from medgs_napari._contours import CONTOUR, Contours, Wish, contour_segments, measured_scale, shown_coordinate
+from medgs_napari._frames import frame_of_volume
+from medgs_napari._results import find_results
+from medgs_napari._session import Fitted, fitted_from_file
+
+COLOR = (1.0, 0.5, 0.0, 1.0)
+LEVEL = 1200.0
+
+
+@pytest.fixture
+def fitted(model):
+    return fitted_from_file(model, "scan.medgs")
+
+
+def run_at_once(job):
+    job.start()
+    job.wait()
+    job.poll()
+
+
+def test_the_contour_parts_what_is_above_the_level_from_the_rest(fitted, model):
+    vectors, colors = contour_segments(Wish(fitted, 4.0, level=(LEVEL, COLOR)))
+    assert vectors.shape[1:] == (2, 3)
+    np.testing.assert_array_equal(colors, np.tile(COLOR, (len(vectors), 1)))
+    assert np.all(vectors[:, 0, 0] == 4.0)
+    assert not vectors[:, 1, 0].any()
+    plane = model.volume.voxels[:, :, 4].T.astype(float)
+    for start, _ in vectors[:: len(vectors) // 20]:
+        row, column = start[1:]
+        near = plane[int(row) : int(np.ceil(row)) + 1, int(column) : int(np.ceil(column)) + 1]
+        assert near.min() <= LEVEL <= near.max()
+
+
+def test_contours_are_closed_also_at_the_border_of_the_image(fitted):
+    vectors, _ = contour_segments(Wish(fitted, 4.0, level=(1e-3 + 400.0, COLOR)))
+    ends = np.concatenate([vectors[:, 0], vectors.sum(axis=1)]).round(6)
+    _, counts = np.unique(ends, axis=0, return_counts=True)
+    assert np.all(counts % 2 == 0)
+
+
+def test_slices_between_have_contours_too(fitted):
+    vectors, _ = contour_segments(Wish(fitted, 4.5, level=(LEVEL, COLOR)))
+    assert np.all(vectors[:, 0, 0] == 4.5)
+    assert len(vectors) > 20
+
+
+def test_slope_and_intercept_count():
+    volume = medgs.Volume(np.zeros((4, 5, 6), np.int16), np.eye(4), slope=2.0, intercept=-10.0)
+    assert measured_scale(volume, 0) == (2.0, -10.0)
+    plain = medgs.Volume(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    assert measured_scale(medgs.combine_volumes(plain, volume), 1) == (2.0, -10.0)
+
+
+def test_the_shown_coordinate_is_that_of_the_slider():
+    volume = medgs.Volume(np.zeros((6, 5, 4), np.int16), np.diag([1.0, 1.0, -3.0, 1.0]))
+    frame = frame_of_volume(volume, 2)
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((4, 5, 6)), **frame.place)
+    viewer.dims.set_point(0, -4.5)
+    assert shown_coordinate(viewer, frame) == pytest.approx(1.5)
+    viewer.dims.order = (1, 0, 2)
+    assert shown_coordinate(viewer, frame) is None
+    viewer.dims.order, viewer.dims.ndisplay = (0, 1, 2), 3
+    assert shown_coordinate(viewer, frame) is None
+
+
+class TestLayer:
+    def test_one_layer_follows_the_wishes(self, fitted):
+        viewer, failures = ViewerModel(), []
+        contours = Contours(viewer, run_at_once, failures.append)
+        for t in (3.0, 4.0, 5.0):
+            contours.ask(Wish(fitted, t, level=(LEVEL, COLOR)))
+        (layer,) = viewer.layers
+        assert np.all(layer.data[:, 0, 0] == 5.0)
+        assert failures == []
+
+    def test_a_level_that_nothing_crosses_shows_nothing(self, fitted):
+        viewer = ViewerModel()
+        contours = Contours(viewer, run_at_once, print)
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        contours.ask(Wish(fitted, 3.0, level=(1e6, COLOR)))
+        assert len(find_results(viewer, contours)[CONTOUR].data) == 0
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        assert len(find_results(viewer, contours)[CONTOUR].data) > 0
+
+    def test_no_wish_takes_the_layer_away(self, fitted):
+        viewer = ViewerModel()
+        contours = Contours(viewer, run_at_once, print)
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        contours.ask(None)
+        assert len(viewer.layers) == 0
+
+    def test_wishes_that_are_overtaken_are_forgotten(self, fitted):
+        viewer, jobs = ViewerModel(), []
+        contours = Contours(viewer, jobs.append, print)
+        for t in (1.0, 2.0, 3.0):
+            contours.ask(Wish(fitted, t, level=(LEVEL, COLOR)))
+        assert len(jobs) == 1
+        run_at_once(jobs[0])
+        run_at_once(jobs[1])
+        assert len(jobs) == 2
+        assert np.all(viewer.layers[0].data[:, 0, 0] == 3.0)
+
+    def test_what_goes_wrong_is_told(self, model):
+        failures = []
+        bare = Fitted("bare", model, frames=(frame_of_volume(model.volume, 2),))
+        Contours(ViewerModel(), run_at_once, failures.append).ask(Wish(bare, 3.0, labels=((1, COLOR),)))
+        assert "Labels need a model that was fitted with a label map" in failures[0]

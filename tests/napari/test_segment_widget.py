@@ -1,0 +1,245 @@
+import time
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QApplication
+
+import medgs_core as medgs
+from medgs_napari._label_layers import CONFIDENCE, FINE, LABELS, WORDS
+from medgs_napari._marks import describe_shown
+from medgs_napari._results import find_results
+from medgs_napari._segment_widget import SegmentWidget
+from medgs_napari._session import fitted_from_file, session_of
+
+from .conftest import SHAPE, SPACING, needs_display
+
+pytestmark = needs_display
+
+TIMEOUT = 90_000
+DRAWN = (2, 4, 6)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def fitted(viewer, model):
+    one = fitted_from_file(model, "scan.medgs")
+    session_of(viewer).add(one)
+    return one
+
+
+@pytest.fixture
+def dock(viewer):
+    widget = SegmentWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Segment")
+    return widget
+
+
+@pytest.fixture(autouse=True)
+def complaints(monkeypatch):
+    heard = []
+    monkeypatch.setattr("medgs_napari._segment_widget.complain", heard.append)
+    monkeypatch.setattr("medgs_napari._fit_run.complain", heard.append)
+    return heard
+
+
+def paint(layer, slices=DRAWN):
+    """Draw two structures on some slices."""
+    for k in slices:
+        layer.data[k, 10:20, 10 + k : 30] = 1
+        layer.data[k, 22:30, 20:40] = 2
+    layer.refresh()
+    layer.events.paint(value=[])
+
+
+def done(qtbot, dock):
+    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+
+
+def propagated(qtbot, dock):
+    dock.propagate.click()
+    done(qtbot, dock)
+
+
+def test_new_has_the_voxels_of_the_model_and_the_brush_in_hand(viewer, fitted, dock):
+    assert dock.slices.text() in ("", "Press New, and paint the structures on a few slices.")
+    assert not dock.propagate.isEnabled()
+    dock.form.new.click()
+    (layer,) = viewer.layers
+    assert (layer.data.shape, layer.name, layer.mode) == (SHAPE, "scan painted", "paint")
+    np.testing.assert_allclose(layer.scale, SPACING)
+    assert dock.form.layer is layer
+    assert dock.propagate.isEnabled()
+
+
+def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    paint(viewer.layers[0], DRAWN[:1])
+    qtbot.waitUntil(lambda: "at least 2 annotated slices, got 1" in dock.slices.text(), timeout=TIMEOUT)
+    paint(viewer.layers[0])
+    words = "Sparse: slices 2, 4, 6 count as annotated; labels 1, 2."
+    qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
+    dock.form.values["labeled_slices"].value = "2, 6"
+    words = "Sparse: slices 2, 6 count as annotated; labels 1, 2."
+    qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
+    dock.form.values["labeled_slices"].value = "many"
+    qtbot.waitUntil(lambda: "labeled_slices should be" in dock.slices.text(), timeout=TIMEOUT)
+
+
+def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    painted = viewer.layers[0]
+    paint(painted)
+    before = painted.data.copy()
+    propagated(qtbot, dock)
+    given = find_results(viewer, fitted)[LABELS]
+    assert isinstance(given, Labels)
+    np.testing.assert_array_equal(given.data[list(DRAWN)], before[list(DRAWN)])
+    np.testing.assert_array_equal(painted.data, before)
+    assert all(given.data[k].any() for k in range(2, 7))
+    assert given.data.dtype == painted.data.dtype
+    np.testing.assert_allclose(given.extent.world, painted.extent.world)
+    np.testing.assert_array_equal(given.get_color(2), painted.get_color(2))
+    assert viewer.layers[-1].name == viewer.layers.selection.active.name == painted.name
+    assert dock.status.text().startswith("Done: labels on all 9 slices.")
+    assert fitted.model.labels is not None
+
+
+def test_propagating_again_updates_the_layers(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    painted = viewer.layers[0]
+    paint(painted)
+    dock.form.factor.setValue(3)
+    propagated(qtbot, dock)
+    count, given = len(viewer.layers), find_results(viewer, fitted)[LABELS]
+    given.name = "mine"
+    painted.data[4, 32:38, 2:9] = 3
+    dock.form.factor.setValue(2)
+    propagated(qtbot, dock)
+    assert len(viewer.layers) == count == 3
+    assert given.name == "mine"
+    assert 3 in given.data[4]
+    fine = find_results(viewer, fitted)[FINE]
+    assert fine.data[0].shape[0] == 17
+    np.testing.assert_array_equal(np.asarray(fine.data[0][::2]), given.data)
+    image = Image(np.zeros(SHAPE), scale=SPACING)
+    half = 0.5 * np.array(SPACING)
+    assert np.all(np.abs(fine.extent.world - image.extent.world) <= half + 1e-6)
+
+
+def test_the_corner_tells_painted_from_propagated(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    paint(viewer.layers[0])
+    propagated(qtbot, dock)
+    viewer.layers.selection.active = find_results(viewer, fitted)[LABELS]
+    for index, words in ((4, f"{WORDS[0]}\nslice 4"), (5, f"{WORDS[1]}\nslice 5")):
+        viewer.dims.set_current_step(0, index)
+        assert describe_shown(viewer) == words
+
+
+def test_confidence_is_a_layer_that_is_sure_of_painted_slices(qtbot, viewer, fitted, dock):
+    assert not dock.confidence.isEnabled()
+    dock.form.new.click()
+    paint(viewer.layers[0])
+    propagated(qtbot, dock)
+    for _ in range(2):
+        dock.confidence.click()
+        done(qtbot, dock)
+    assert len(viewer.layers) == 3
+    layer = find_results(viewer, fitted)[CONFIDENCE]
+    assert np.all(layer.data[list(DRAWN)] == 1)
+    assert 0.5 <= layer.data.min() < 0.9
+
+
+def test_labels_elsewhere_are_a_sentence_and_the_button_stays(qtbot, viewer, fitted, dock, complaints):
+    viewer.add_labels(np.ones((5, 6, 7), np.uint8), name="other")
+    qtbot.waitUntil(lambda: "must have the voxels of the image" in dock.slices.text(), timeout=TIMEOUT)
+    propagated(qtbot, dock)
+    assert "must have the voxels of the image they are for" in complaints[0]
+    assert dock.propagate.isEnabled()
+    assert not dock.propagate.isHidden()
+
+
+@pytest.mark.parametrize("slices", [(), (3,)])
+def test_too_few_painted_slices_are_a_sentence(qtbot, viewer, fitted, dock, complaints, slices):
+    dock.form.new.click()
+    paint(viewer.layers[0], slices)
+    propagated(qtbot, dock)
+    assert "at least" in complaints[0]
+    assert dock.propagate.isEnabled()
+    assert len(viewer.layers) == 1
+
+
+def test_a_cancelled_propagation_leaves_what_was_there(qtbot, viewer, fitted, dock, monkeypatch):
+    def slow(model, *_, progress, **__):
+        while not progress.cancelled:
+            time.sleep(0.01)
+        return model
+
+    dock.form.new.click()
+    paint(viewer.layers[0])
+    monkeypatch.setattr(medgs, "fit_labels", slow)
+    dock.propagate.click()
+    assert not dock.cancel.isHidden()
+    dock.cancel.click()
+    done(qtbot, dock)
+    assert len(viewer.layers) == 1
+    assert fitted.model.labels is None
+    assert not dock.propagate.isHidden()
+
+
+def test_an_image_without_a_model_is_fitted_first(qtbot, viewer, dock, scan, complaints):
+    viewer.add_image(scan, name="scan", scale=SPACING)
+    assert dock.form.model.currentText() == "fit first: scan"
+    dock.form.fit["preset"].value = "fast"
+    dock.form.new.click()
+    paint(viewer.layers["scan painted"])
+    propagated(qtbot, dock)
+    done(qtbot, dock)
+    (fitted,) = session_of(viewer).models
+    qtbot.waitUntil(lambda: LABELS in find_results(viewer, fitted), timeout=TIMEOUT)
+    assert dock.form.model.currentText() == "scan"
+    assert complaints == []
+    done(qtbot, dock)
+
+
+def test_labels_alone_are_carried_by_their_outlines(qtbot, viewer, dock, complaints):
+    layer = viewer.add_labels(np.zeros(SHAPE, np.uint8), scale=SPACING, name="drawn")
+    paint(layer, (0, *DRAWN, 8))
+    assert dock.form.model.currentText() == "no image: outlines alone"
+    dock.form.fit["preset"].value = "fast"
+    dock.form.values["labeled_slices"].value = "0, 2, 4, 6, 8"
+    for _ in range(2):
+        propagated(qtbot, dock)
+    (fitted,) = session_of(viewer).models
+    assert not fitted.model.has_image
+    given = find_results(viewer, fitted)[LABELS]
+    assert all(given.data[k].any() for k in range(9))
+    assert len(viewer.layers) == 2
+    assert complaints == []
+
+
+def test_what_is_copied_names_the_choices(qtbot, viewer, fitted, dock):
+    assert dock.python.isHidden()
+    dock.form.new.click()
+    paint(viewer.layers[0])
+    dock.form.values["labeled_slices"].value = "2, 6"
+    propagated(qtbot, dock)
+    dock.python.click()
+    assert "medgs.LabelConfig(labeled_slices=(2, 6))" in QApplication.clipboard().text()
+    dock.command.click()
+    assert "needs the image that this model was fitted to" in QApplication.clipboard().text()
+
+
+def test_the_dock_may_be_closed_while_it_works(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    paint(viewer.layers[0])
+    dock.propagate.click()
+    job = dock._job
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: job.wait(0), timeout=TIMEOUT)

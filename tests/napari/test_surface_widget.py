@@ -1,0 +1,258 @@
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+import medgs_core as medgs
+from medgs_napari._contours import NAME
+from medgs_napari._measures import shown_row, table_text
+from medgs_napari._mesh_files import ENDINGS
+from medgs_napari._session import fitted_from_file, session_of
+from medgs_napari._surface_form import LEVEL
+from medgs_napari._surface_widget import SurfaceWidget
+
+from .conftest import SPACING, needs_display
+
+pytestmark = needs_display
+
+TIMEOUT = 60_000
+COARSE = 2.0
+
+
+@pytest.fixture(scope="module")
+def labeled(model):
+    """Return the model with two labels."""
+    drawn = np.zeros(model.volume.shape3d, np.uint8)
+    for k in (2, 4, 6):
+        drawn[10 : 20 + k, 10:25, k] = 1
+        drawn[22 + k : 40, 8:30, k] = 4
+    return medgs.fit_labels(model, medgs.Volume(drawn, model.volume.affine, "mm"))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def fitted(viewer, labeled, scan):
+    viewer.add_image(scan, name="scan", scale=SPACING)
+    viewer.dims.set_current_step(0, 4)
+    one = fitted_from_file(labeled, "scan.medgs")
+    session_of(viewer).add(one)
+    return one
+
+
+@pytest.fixture
+def dock(viewer, fitted):
+    widget = SurfaceWidget(viewer)
+    widget.form.values["spacing"].value = str(COARSE)
+    viewer.window.add_dock_widget(widget, name="Surface")
+    return widget
+
+
+@pytest.fixture(autouse=True)
+def complaints(monkeypatch):
+    heard = []
+    for module in ("_surface_widget", "_measures_widget"):
+        monkeypatch.setattr(f"medgs_napari.{module}.complain", heard.append)
+    return heard
+
+
+def choose(dock, key):
+    dock.form.what.setCurrentIndex(dock.form.what.findData(key))
+
+
+def extracted(qtbot, dock):
+    dock.extract.click()
+    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers if layer.name not in ("scan", NAME)]
+
+
+def contours(viewer):
+    return viewer.layers[NAME].data if NAME in viewer.layers else np.empty((0, 2, 3))
+
+
+def test_what_a_model_has_is_offered(dock):
+    offered = [dock.form.what.itemText(k) for k in range(dock.form.what.count())]
+    assert offered == ["all labels", "label 1", "label 4", "intensity level"]
+
+
+def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
+    extracted(qtbot, dock)
+    assert names(viewer) == ["scan label 1", "scan label 4"]
+    surfaces = medgs.extract_surfaces(labeled, spacing=COARSE)
+    table = dock.measures.table
+    assert [table.item(k, 0).text() for k in range(2)] == ["label 1", "label 4"]
+    assert table.item(0, 2).text() == shown_row(surfaces[0])[2]
+    layer = viewer.layers["scan label 1"]
+    world = np.array([layer.data_to_world(vertex) for vertex in layer.data[0][:10]])
+    np.testing.assert_allclose(world[:, ::-1], surfaces[0].vertices[:10], atol=1e-5)
+
+
+def test_extracting_again_updates_the_layers(qtbot, viewer, dock):
+    extracted(qtbot, dock)
+    before = len(viewer.layers["scan label 1"].data[1])
+    dock.form.values["faces"].value = "200"
+    dock.form.values["smooth"].value = 5
+    extracted(qtbot, dock)
+    assert names(viewer) == ["scan label 1", "scan label 4"]
+    assert len(viewer.layers["scan label 1"].data[1]) <= 200 < before
+
+
+def test_a_level_has_one_layer_wherever_it_is_moved(qtbot, viewer, dock):
+    choose(dock, LEVEL)
+    assert not dock.form.level.isHidden()
+    for level in (1000.0, 1500.0):
+        dock.form.level.setValue(level)
+        extracted(qtbot, dock)
+    assert names(viewer) == ["scan level 1500"]
+
+
+def test_the_contour_comes_when_a_surface_is_first_chosen(qtbot, viewer, dock):
+    assert not dock.preview.isChecked()
+    choose(dock, LEVEL)
+    dock.form.level.setValue(1500.0)
+    assert dock.preview.isChecked()
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    dock.preview.setChecked(False)
+    dock.form.level.setValue(1600.0)
+    assert not dock.preview.isChecked()
+    qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
+
+
+def test_the_contour_follows_the_level_and_the_slider(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
+    choose(dock, LEVEL)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    before = len(contours(viewer))
+    dock.form.level.setValue(dock.form.level.value() * 1.3)
+    qtbot.waitUntil(lambda: len(contours(viewer)) not in (0, before), timeout=TIMEOUT)
+    viewer.dims.set_current_step(0, 5)
+    qtbot.waitUntil(lambda: len(contours(viewer)) and np.all(contours(viewer)[:, 0, 0] == 5.0), timeout=TIMEOUT)
+    assert viewer.layers.selection.active.name == "scan"
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
+
+
+def test_labels_have_contours_in_their_colors(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    assert len(np.unique(viewer.layers[NAME].edge_color, axis=0)) == 2
+
+
+def test_contours_that_are_deleted_do_not_come_back(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    viewer.layers.remove(viewer.layers[NAME])
+    assert not dock.preview.isChecked()
+    viewer.dims.set_current_step(0, 5)
+    qtbot.wait(300)
+    assert NAME not in viewer.layers
+
+
+def test_contours_that_are_hidden_follow_unseen(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    viewer.layers[NAME].visible = False
+    viewer.dims.set_current_step(0, 5)
+    qtbot.waitUntil(lambda: len(contours(viewer)) and np.all(contours(viewer)[:, 0, 0] == 5.0), timeout=TIMEOUT)
+    assert not viewer.layers[NAME].visible
+    assert dock.preview.isChecked()
+    viewer.layers[NAME].visible = True
+    choose(dock, LEVEL)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+
+
+def test_the_contour_goes_with_the_dock(qtbot, viewer, dock):
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    viewer.window.remove_dock_widget(dock)
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
+
+
+def test_a_mistake_is_a_sentence_and_cannot_be_asked_for(dock):
+    dock.form.values["faces"].value = "2"
+    assert "faces should be at least 4" in dock.status.text()
+    assert not dock.extract.isEnabled()
+    dock.form.values["faces"].value = ""
+    assert dock.extract.isEnabled()
+
+
+def test_what_the_core_refuses_is_told_and_the_button_stays(qtbot, viewer, dock, complaints):
+    dock.form.values["faces"].value = "4"
+    extracted(qtbot, dock)
+    assert "too few to keep its shape" in complaints[0]
+    assert dock.extract.isEnabled()
+    assert not dock.extract.isHidden()
+    assert names(viewer) == []
+
+
+def test_a_cancelled_extraction_leaves_what_was_there(qtbot, viewer, dock, monkeypatch):
+    def slow(model, config, report):
+        for k in range(10_000):
+            time.sleep(0.01)
+            report(k, 10_000)
+
+    monkeypatch.setattr(medgs, "extract_surfaces", slow)
+    dock.extract.click()
+    assert not dock.cancel.isHidden()
+    dock.cancel.click()
+    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    assert names(viewer) == []
+    assert not dock.extract.isHidden()
+
+
+def test_the_table_is_copied_and_saved(qtbot, dock, tmp_path, monkeypatch, complaints):
+    assert dock.measures.isHidden()
+    extracted(qtbot, dock)
+    dock.measures.copy.click()
+    assert QApplication.clipboard().text() == table_text(dock.measures.surfaces, "\t")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "table"), ""))
+    dock.measures.save.click()
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == table_text(dock.measures.surfaces, ",")
+    dock.measures.save_file(str(tmp_path / "none" / "table.csv"))
+    assert "needs a folder that takes files" in complaints[0]
+
+
+def test_meshes_are_saved_in_the_format_that_is_chosen(qtbot, dock, tmp_path, monkeypatch):
+    extracted(qtbot, dock)
+    for ending in ENDINGS:
+        chosen = str(tmp_path / "mesh"), f"{ending[1:].upper()} (*{ending})"
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: chosen)
+        dock.save.click()
+        qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+        assert (tmp_path / f"mesh{ending}").stat().st_size > 1000
+
+
+def test_a_folder_that_takes_no_mesh_is_a_sentence(qtbot, dock, tmp_path, complaints):
+    extracted(qtbot, dock)
+    dock.save_file(str(tmp_path / "none" / "mesh.ply"))
+    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    assert len(complaints) == 1
+    assert not dock.extract.isHidden()
+
+
+def test_without_a_model_there_is_a_word_of_what_to_do(viewer, dock):
+    dock.models.remove.click()
+    assert "Train dock" in dock.status.text()
+    assert not dock.extract.isEnabled()
+    assert dock.form.what.count() == 0
+
+
+def test_what_is_copied_extracts_the_same(qtbot, dock):
+    choose(dock, 4)
+    dock.form.values["smooth"].value = 10
+    extracted(qtbot, dock)
+    dock.python.click()
+    assert "medgs.extract_surface(model, label=4, spacing=2.0, smooth=10)" in QApplication.clipboard().text()
+    dock.command.click()
+    assert (
+        QApplication.clipboard().text()
+        == "medgs surface scan.medgs -o surface.ply --label 4 --spacing 2.0 --smooth 10\n"
+    )

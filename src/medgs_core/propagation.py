@@ -31,9 +31,9 @@ about the border, and one that errs far would outvote the others."""
 AROUND = 4
 """Slices that a place looks at, where there are two on each side."""
 
-CUBIC_SHARE = 0.5
-"""How far to follow the cubic through all four slices where PCHIP stays between two: it knows that what is equally wide
-on both is wider between them. For Dice it makes no difference up to here, and is worse alone."""
+CUBIC_SHARE = np.float32(0.5)
+"""How far to follow the cubic through all four slices where a structure is widest or narrowest: PCHIP is flat there, and
+what is equally wide on two slices is wider between them. For Dice it makes no difference up to here."""
 
 Path = tuple[Flow | None, ...]
 """Displacement to each of the slices around, in their order; None where it is zero."""
@@ -234,7 +234,8 @@ class Propagation:
         around = np.stack([known[j] for j in sorted(known)])[:, :, np.newaxis, np.newaxis]
         between = interpolate_pchip(around, positions, k, place.z)
         if len(around) == AROUND and all(present):
-            between += np.float32(CUBIC_SHARE) * (interpolate_cubic(around, positions, place.z) - between)
+            turns = (around[1] - around[0]) * (around[3] - around[2]) < 0
+            between += CUBIC_SHARE * turns * (interpolate_cubic(around, positions, place.z) - between)
         field = first.copy()
         field.reshape(-1)[pixels] = between[:, 0, 0]
         return field

@@ -32,8 +32,8 @@ AROUND = 4
 """Slices that a place looks at, where there are two on each side."""
 
 CUBIC_SHARE = np.float32(0.5)
-"""How far to follow the cubic through all four slices where a structure is widest or narrowest: PCHIP is flat there, and
-what is equally wide on two slices is wider between them. For Dice it makes no difference up to here."""
+"""How far to follow the cubic through all four slices where a structure is widest or narrowest: PCHIP is flat there,
+but what is equally wide on two slices is wider between them. For Dice it makes no difference up to here."""
 
 Path = tuple[Flow | None, ...]
 """Displacement to each of the slices around, in their order; None where it is zero."""

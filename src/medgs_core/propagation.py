@@ -144,10 +144,10 @@ class Propagation:
         What shrinks towards an annotated end goes on shrinking: its area follows the parabola through the last three
         slices that hold it, as that of a ball, a cone or an ellipsoid does. All else stays as it is.
         """
-        classes, fields = self.fields(end, self.only_outlines())
         positions = self.outlines.positions
-        row = 0 if end == positions[0] else len(positions) - 1
+        row = int(np.argmin(np.abs(positions - end)))
         rows = [row, row + 1, row + 2] if row == 0 else [row, row - 1, row - 2]
+        classes, fields = self._beside(row, end)
         if end != positions[row] or len(positions) < len(rows):
             return classes, fields
         weights = lagrange_weights(positions[rows], z)
@@ -159,10 +159,6 @@ class Propagation:
                 # half its depth is what takes the whole area off, see `Ending`
                 field[:] = np.clip(ending.ridge - np.float32((1.0 - share) / 2) * ending.depth, -LIMIT, LIMIT)
         return classes, fields
-
-    def only_outlines(self) -> tuple[float, ...]:
-        """Return weights that serve where nothing is carried."""
-        return (1.0,) + (0.0,) * (len(self.ways) - 1)
 
     def _seat(self, row: int) -> int:
         """Return the slice of the image that an annotated row was drawn on."""
@@ -218,8 +214,8 @@ class Propagation:
         present = [bool(self.outlines.present[row, number]) for row in place.rows]
         k = place.gap
         if not (present[k] and present[k + 1]):
-            absent: Part = self._absent(1)[0][box]
-            return absent
+            held = place.rows[k if present[k] else k + 1]
+            return np.full_like(self.outlines.distances(held, number)[box], -LIMIT)
         first, second = (_sampled(self.outlines.distances(place.rows[j], number), box, path[j]) for j in (k, k + 1))
         pixels = np.flatnonzero((np.maximum(first, second) > -LIMIT) & (np.minimum(first, second) < LIMIT))
         known: dict[int, Any] = {k: first.ravel()[pixels], k + 1: second.ravel()[pixels]}

@@ -77,7 +77,7 @@ def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) 
         layer.visible = layer.name == "brain MRI"
     paint(viewer, segment)
     segment.propagate.click()
-    keep_going(lambda: segment.bar.isHidden())
+    keep_going(lambda: segment.panel.bar.isHidden())
     viewer.layers[segment.form.layer.name].visible = False
     show(viewer, segment)
     viewer.dims.set_current_step(viewer.dims.ndim - 3, PROPAGATED)
@@ -86,7 +86,7 @@ def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) 
     surface.form.values["smooth"].value = SMOOTH
     surface.form.values["faces"].value = FACES
     surface.extract.click()
-    keep_going(lambda: surface.bar.isHidden())
+    keep_going(lambda: surface.panel.bar.isHidden())
     for layer in viewer.layers:
         layer.visible = layer.name.startswith("brain MRI label ")
     viewer.layers["brain MRI label 1"].blending = "additive"  # to look through
@@ -116,9 +116,9 @@ def main() -> None:
     take(viewer, folder / "train.png")
     interpolate.form.shown_as.setCurrentIndex(1)
     interpolate.interpolate.click()
-    keep_going(lambda: interpolate.bar.isHidden())
+    keep_going(lambda: interpolate.panel.bar.isHidden())
     interpolate.uncertainty.click()
-    keep_going(lambda: interpolate.bar.isHidden())
+    keep_going(lambda: interpolate.panel.bar.isHidden())
     show(viewer, interpolate)
     take(viewer, folder / "interpolate.png")
     structures(viewer, segment, surface, folder)

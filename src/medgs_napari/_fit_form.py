@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 import medgs_core as medgs
-from medgs_napari import _rendered
 from medgs_napari._axes import extents, guess_slice_axis, volume_axes
 from medgs_napari._fit_task import Order, order_fit
-from medgs_napari._forms import add_rows, form_values, scatter, settings_form
+from medgs_napari._forms import folded, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
+from medgs_napari._layer_choice import LayerChoice, is_scan
 from medgs_napari._layers import pick
-from medgs_napari._live import FITTING
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import choice, form_layout, row, section
+from medgs_napari._qt import bare_column, choice, form_layout, row
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
 ADVANCED = ("steps", "gaussians", "hide", "skip", "seed")
 NO_SECOND = "none"
@@ -40,7 +39,8 @@ class FitForm(QWidget):
         super().__init__()
         self._viewer = viewer
         chosen = preferences()
-        self.image, self.second, self.axis = choice(), choice(), choice()
+        self.image, self.second = LayerChoice(viewer, is_scan), LayerChoice(viewer, is_scan, NO_SECOND)
+        self.axis = choice()
         self.image.setToolTip("The stack of slices that is fitted.")
         self.second.setToolTip(
             "Another image of the same voxels, for instance T2 beside T1; both share one model, and help each other."
@@ -49,8 +49,7 @@ class FitForm(QWidget):
             "The direction in which slices are missing. The first choice is suggested: of the largest spacing, or time."
         )
         self.others = QWidget()
-        self._others_layout = QVBoxLayout(self.others)
-        self._others_layout.setContentsMargins(0, 0, 0, 0)
+        self._others_layout = bare_column(self.others)
         self._steps: dict[int, QSpinBox] = {}
         self.plain = settings_form(medgs.FitConfig, ("preset", "device"))
         self.plain["preset"].value, self.plain["device"].value = chosen.preset, chosen.device
@@ -61,16 +60,12 @@ class FitForm(QWidget):
         self.factor.setValue(PREVIEW_FACTOR)
         self.factor.setToolTip("Slices that the live layer shows for each measured one.")
         self._arrange()
-        viewer.layers.events.inserted.connect(self._sync_layers)
-        viewer.layers.events.removed.connect(self._sync_layers)
-        viewer.layers.events.reordered.connect(self._sync_layers)
-        for box in (self.second, self.axis):
-            box.currentIndexChanged.connect(lambda _: self._sync_steps())
-        self.image.currentIndexChanged.connect(lambda _: self._sync_axes())
+        self.image.chosen.connect(self._sync_axes)
+        self.second.chosen.connect(self._sync_steps)
+        self.axis.currentIndexChanged.connect(lambda _: self._sync_steps())
         for form in (self.plain, self.advanced):
             form.changed.connect(lambda _: self.changed.emit())
-        self._sync_layers()
-        self._choose_active()
+        self._sync_axes()
 
     def _arrange(self) -> None:
         form = form_layout()
@@ -86,18 +81,15 @@ class FitForm(QWidget):
             form.addRow(label, widget)
         self._form = form
         scatter(self.plain, self)
-        scatter(self.advanced, self)
-        advanced, rows = section("Advanced")
-        add_rows(rows, self.advanced)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addLayout(form)
-        layout.addWidget(advanced)
+        layout.addWidget(folded(self.advanced, self))
 
     @property
     def layer(self) -> Image | None:
         """The layer that is fitted."""
-        return self._layer_of(self.image)
+        layer: Image | None = self.image.layer
+        return layer
 
     @property
     def slice_axis(self) -> int | None:
@@ -117,7 +109,7 @@ class FitForm(QWidget):
         ValueError
             If no image is chosen, or one of the choices breaks its rule.
         """
-        layer, second = self.layer, self._layer_of(self.second)
+        layer, second = self.layer, self.second.layer
         if layer is None:
             raise ValueError("A fit needs a stack of slices, got no image with 3 axes; open one first.")
         steps = [self._steps[k].value() if k in self._steps else 0 for k in range(layer.ndim)]
@@ -126,32 +118,6 @@ class FitForm(QWidget):
         return order_fit(
             layer.unique_id, picks, config, factor=self.factor.value(), seconds=preferences().preview_seconds
         )
-
-    def _layer_of(self, box: QComboBox) -> Image | None:
-        return next((layer for layer in self._viewer.layers if layer.unique_id == box.currentData()), None)
-
-    def _choose_active(self) -> None:
-        active = self._viewer.layers.selection.active
-        if active is not None and (place := self.image.findData(active.unique_id)) >= 0:
-            self.image.setCurrentIndex(place)
-
-    def _sync_layers(self, event: Any = None) -> None:
-        """List the layers that can be fitted, keeping what was chosen."""
-        stacks = [layer for layer in self._viewer.layers if _is_stack(layer)]
-        for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._sync_layers)
-            layer.events.name.connect(self._sync_layers)
-        before = self.image.currentData()
-        for box, first in ((self.image, []), (self.second, [(NO_SECOND, None)])):
-            chosen = box.currentData()
-            box.blockSignals(True)
-            box.clear()
-            for name, key in [*first, *((layer.name, layer.unique_id) for layer in stacks)]:
-                box.addItem(name, key)
-            box.setCurrentIndex(max(box.findData(chosen), 0 if box.count() else -1))
-            box.blockSignals(False)
-        if self.image.currentData() != before:
-            self._sync_axes()
 
     def _sync_axes(self) -> None:
         layer = self.layer
@@ -191,9 +157,3 @@ class FitForm(QWidget):
                 self._others_layout.addWidget(holder)
         self._form.setRowVisible(self.others, bool(self._steps))
         self.changed.emit()
-
-
-def _is_stack(layer: Any) -> bool:
-    """Return whether a layer is an image with slices, and none that is rendered from a model."""
-    rendered = _rendered.METADATA in layer.metadata or layer.name.endswith(FITTING)
-    return isinstance(layer, Image) and layer.ndim >= 3 and not rendered

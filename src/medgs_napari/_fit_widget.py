@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from medgs_napari._axes import size_note
 from medgs_napari._curve import FitCurve
+from medgs_napari._dock import CopyButtons, attempt, dock_layout
 from medgs_napari._estimate import estimate_job
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import Fit, Order
-from medgs_napari._help import help_button
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import button, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 
@@ -57,9 +57,14 @@ class FitWidget(QWidget):
         self.pause = button("Pause", "Hold the fit, and free the processor.", self._pause)
         self.stop = button("Stop and keep", "End the fit now and keep the model as it is.", self._stop)
         self.resume = button("Resume", "Go on with the fit that was stopped.", self._resume)
-        self.python = button("Copy as Python", "Copy a script that fits the same model without napari.", self._python)
-        self.command = button("Copy as command", "Copy the command that fits the same model.", self._command)
-        self._arrange()
+        self.copies = CopyButtons("fits the same model")
+        layout = dock_layout(self, "Train", "fit a model to a stack of slices", "train.md")
+        layout.addWidget(self.form)
+        layout.addWidget(self.plan)
+        layout.addLayout(row(self.start, self.pause, self.stop, self.resume))
+        for widget in (self.bar, self.status, self.curve, self.copies):
+            layout.addWidget(widget)
+        layout.addStretch(1)
         self._delay = QTimer(self)
         self._delay.setSingleShot(True)
         self._delay.setInterval(ESTIMATE_MILLISECONDS)
@@ -71,21 +76,6 @@ class FitWidget(QWidget):
         self._sync()
         self._delay.start()
 
-    def _arrange(self) -> None:
-        title = QLabel("<b>Train</b>: fit a model to a stack of slices")
-        title.setTextFormat(Qt.TextFormat.RichText)
-        layout = scrolled(self)
-        head = row(title, help_button("train.md"))
-        head.setStretch(0, 1)
-        layout.addLayout(head)
-        layout.addWidget(self.form)
-        layout.addWidget(self.plan)
-        layout.addLayout(row(self.start, self.pause, self.stop, self.resume))
-        for widget in (self.bar, self.status, self.curve):
-            layout.addWidget(widget)
-        layout.addLayout(row(self.python, self.command))
-        layout.addStretch(1)
-
     @property
     def run(self) -> FitRun | None:
         """The fit under way."""
@@ -93,10 +83,7 @@ class FitWidget(QWidget):
         return run
 
     def _start(self) -> None:
-        try:
-            self._begin(self.form.order())
-        except ValueError as mistake:
-            complain(str(mistake))
+        attempt(lambda: self._begin(self.form.order()))
 
     def _resume(self) -> None:
         if self._last is None or self._last_order is None or self.run is not None:
@@ -109,6 +96,7 @@ class FitWidget(QWidget):
         run = FitRun(self._viewer, self._session, order)
         self.curve.clear()
         self._last, self._last_order = None, order
+        self.copies.withdraw()
         self._attach(run)
         self.status.setText("Reading the image …")
         self.bar.setRange(0, 0)
@@ -147,8 +135,6 @@ class FitWidget(QWidget):
         self.resume.setVisible(not running and self._last is not None and self._last.checkpoint is not None)
         for widget in (self.bar, self.curve, self.status):
             widget.setVisible(running or self._last_order is not None)
-        for widget in (self.python, self.command):
-            widget.setVisible(not running and self._last is not None)
 
     def _heard(self, state: medgs.FitState) -> None:
         if not isalive(self):
@@ -167,6 +153,9 @@ class FitWidget(QWidget):
         if not isalive(self):
             return
         self._last = fitted
+        if fitted is not None and fitted.recipe is not None:
+            recipe = fitted.recipe
+            self.copies.offer(lambda: recipe.python(fitted.path), lambda: recipe.command(fitted.path))
         if fitted is not None and fitted.checkpoint is None and not outcome.error:
             self.bar.setRange(0, 1)
             self.bar.setValue(1)
@@ -203,14 +192,6 @@ class FitWidget(QWidget):
     def _estimated(self, outcome: Outcome[str]) -> None:
         if isalive(self):
             self.plan.setText(outcome.result or outcome.error)
-
-    def _python(self) -> None:
-        if self._last is not None and self._last.recipe is not None:
-            copy_text(self._last.recipe.python(self._last.path), "Python")
-
-    def _command(self) -> None:
-        if self._last is not None and self._last.recipe is not None:
-            copy_text(self._last.recipe.command(self._last.path), "Command")
 
 
 def _time_left(state: medgs.FitState) -> str:

@@ -13,6 +13,8 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEd
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QFormLayout, QWidget
 
+from medgs_napari._qt import section
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
@@ -49,6 +51,14 @@ def add_rows(rows: QFormLayout, form: Container[ValueWidget[Any]]) -> None:
     """Lay out the widgets of a form in rows, label by label."""
     for widget in form:
         rows.addRow(widget.label, widget.native)
+
+
+def folded(form: Container[ValueWidget[Any]], owner: QWidget) -> QWidget:
+    """Return the part of a dock, folded away at first, with the settings that few change."""
+    scatter(form, owner)
+    part, rows = section("Advanced")
+    add_rows(rows, form)
+    return part
 
 
 def form_values(form: Container[ValueWidget[Any]], settings: type[BaseModel]) -> dict[str, Any]:

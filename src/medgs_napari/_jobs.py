@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from psygnal import Signal
 
@@ -39,6 +39,14 @@ class Outcome(Generic[Result]):
 
     result: Result | None
     error: str = ""
+
+
+class Done(NamedTuple):
+    """How far a job is: steps done, steps in all, and what is being done, where that is more than one thing."""
+
+    done: int
+    total: int
+    doing: str = ""
 
 
 class Job(Generic[Result]):
@@ -96,6 +104,11 @@ class Job(Generic[Result]):
     def report(self, state: Any) -> None:
         """Leave word of how things stand; called in the thread."""
         self._latest = state
+
+    def step(self, done: int, total: int, doing: str = "") -> None:
+        """Leave word of how far it is, and stop here if it is to end; called in the thread."""
+        self.checkpoint()
+        self.report(Done(done, total, doing))
 
     def keep(self, result: Result) -> None:
         """Set aside what shall be left if an error comes; called in the thread."""

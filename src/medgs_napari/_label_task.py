@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from medgs_napari._jobs import Job
+from medgs_napari._jobs import Done, Job
 
 if TYPE_CHECKING:
     import medgs_core as medgs
@@ -41,7 +41,7 @@ class Propagated:
 
 
 class Following:
-    """What the core takes as `Progress`; a job hears of it as (what is done, steps done, steps in all)."""
+    """What the core takes as `Progress`; a job hears of it as `Done`."""
 
     def __init__(self, job: Job[Any]) -> None:
         self._job = job
@@ -58,12 +58,11 @@ class Following:
 
     def report(self, state: medgs.FitState) -> None:
         """Pass on how a fit stands."""
-        self._job.report((state.phase, state.step, state.total))
+        self._job.report(Done(state.step, state.total, state.phase))
 
     def slices(self, done: int, total: int) -> None:
         """Pass on how many slices are done; leave here if the job is to end."""
-        self._job.checkpoint()
-        self._job.report(("rendering slices", done, total))
+        self._job.step(done, total, "rendering slices")
 
 
 def propagate(order: LabelOrder, job: Job[Propagated]) -> Propagated:

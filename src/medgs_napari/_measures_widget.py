@@ -11,13 +11,12 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
 import medgs_core as medgs
 from medgs_napari._measures import head_of, shown_row, table_text
-from medgs_napari._qt import button, complain, copy_text, row, tell
+from medgs_napari._qt import bare_column, button, complain, copy_text, row, tell
 
 CSV = ".csv"
 TABLE_HEIGHT = 130
@@ -39,8 +38,7 @@ class MeasuresWidget(QWidget):
         horizontal.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.copy = button("Copy table", "Put the table on the clipboard, for a spreadsheet.", self._copy)
         self.save = button("Save table …", "Write the table to a CSV file.", self._ask_save)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addWidget(self.table)
         layout.addLayout(row(self.copy, self.save))
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._qt import button, complain, row, tell
+from medgs_napari._qt import bare_column, button, complain, row, tell
 from medgs_napari._session import ENDING, Fitted, Session, fitted_from_file
 from medgs_napari._ticker import Ticker
 
@@ -47,8 +47,7 @@ class ModelsWidget(QWidget):
         self.load = button("Load …", "Add the model in a .medgs file to the list.", self._ask_load)
         self.save = button("Save …", "Write the chosen model to a .medgs file.", self._ask_save)
         self.remove = button("Remove", "Take the chosen model off the list; its layers stay.", self._remove)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addWidget(self.list)
         layout.addLayout(row(self.load, self.save, self.remove))
         self.list.currentItemChanged.connect(lambda *_: self._sync_buttons())

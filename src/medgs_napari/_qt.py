@@ -76,6 +76,13 @@ def scrolled(dock: QWidget) -> QVBoxLayout:
     return layout
 
 
+def bare_column(owner: QWidget) -> QVBoxLayout:
+    """Return the layout of a part of a dock: one below the other, without a margin of its own."""
+    layout = QVBoxLayout(owner)
+    layout.setContentsMargins(0, 0, 0, 0)
+    return layout
+
+
 def row(*widgets: QWidget) -> QHBoxLayout:
     """Return widgets side by side."""
     layout = QHBoxLayout()
@@ -106,9 +113,14 @@ def section(title: str) -> tuple[QCollapsible, QFormLayout]:
 def choice() -> QComboBox:
     """Return a box of choices that a long name does not make wider."""
     box = QComboBox()
+    narrow(box)
+    return box
+
+
+def narrow(box: QComboBox) -> None:
+    """Let a long name not make a box wider."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(CHOICE_LENGTH)
-    return box
 
 
 def note() -> QLabel:

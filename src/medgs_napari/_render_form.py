@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QStackedWidget, QWidget
 
 import medgs_core as medgs
-from medgs_napari._forms import add_rows, form_values, scatter, settings_form
-from medgs_napari._qt import choice, form_layout, note, section
+from medgs_napari._forms import folded, form_values, scatter, settings_form
+from medgs_napari._qt import bare_column, choice, form_layout, note
 
 FACTOR = 4
 SAMPLINGS = {
@@ -64,13 +64,9 @@ class RenderForm(QWidget):
         for label, widget in (("Slices by", self.sampling), ("", self._pages), ("Show as", self.shown_as)):
             form.addRow(label, widget)
         scatter(self.values, self)
-        scatter(self.advanced, self)
-        advanced, rows = section("Advanced")
-        add_rows(rows, self.advanced)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addLayout(form)
-        layout.addWidget(advanced)
+        layout.addWidget(folded(self.advanced, self))
 
     @property
     def streamed(self) -> bool:

@@ -7,22 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
-from medgs_napari._help import help_button
-from medgs_napari._jobs import Job, Outcome
+from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
+from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import button, complain, note
 from medgs_napari._recipes import RenderRecipe, changed_settings
 from medgs_napari._render_form import RenderForm
-from medgs_napari._rendered import (
-    Drawn,
-    describe_rendering,
-    named,
-    virtual_layers,
-)
+from medgs_napari._rendered import Drawn, describe_rendering, named, virtual_layers
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._stream import Stream
 from medgs_napari._ticker import Ticker
@@ -44,24 +38,25 @@ class RenderWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._ticker = Ticker(self, stops=True)
-        self._job: Job[Any] | None = None
-        self._recipe: RenderRecipe | None = None
+        ticker = Ticker(self, stops=True)
         self._stream: tuple[Stream, list[Any]] | None = None
-        self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), self._ticker)
+        self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form = RenderForm()
         self.plan = note()
         self.interpolate = button("Interpolate", "Add a layer with the slices that were asked for.", self._render)
         self.uncertainty = button(
             "Uncertainty", "Add a layer with the bound that nine in ten errors stay within.", self._uncertainty
         )
-        self.cancel = button("Cancel", "End the rendering; its layer is taken away.", self._cancel)
-        self.bar = QProgressBar()
+        self.panel = JobPanel(
+            ticker, (self.interpolate, self.uncertainty), "End the rendering; its layer is taken away."
+        )
         self.marks_box = QCheckBox("Say in the viewer which slices are measured")
         self.marks_box.setToolTip("A line in the corner tells measured and synthetic slices apart.")
-        self.python = button("Copy as Python", "Copy a script that renders the same without napari.", self._python)
-        self.command = button("Copy as command", "Copy the command that renders the same.", self._command)
-        self._arrange()
+        self.copies = CopyButtons("renders the same")
+        layout = dock_layout(self, "Interpolate", "slices that were never measured", "interpolate.md")
+        for widget in (self.models, self.form, self.plan, self.panel, self.marks_box, self.copies):
+            layout.addWidget(widget)
+        layout.addStretch(1)
         marks = SliceMarks(napari_viewer)
         self.marks = marks
         self.destroyed.connect(lambda: marks.turn(False))  # or its last words would stay
@@ -72,26 +67,11 @@ class RenderWidget(QWidget):
         self._viewer.dims.events.current_step.connect(self._moved)
         self._sync()
 
-    def _arrange(self) -> None:
-        title = QLabel("<b>Interpolate</b>: slices that were never measured")
-        title.setTextFormat(Qt.TextFormat.RichText)
-        layout = scrolled(self)
-        head = row(title, help_button("interpolate.md"))
-        head.setStretch(0, 1)
-        layout.addLayout(head)
-        for widget in (self.models, self.form, self.plan):
-            layout.addWidget(widget)
-        layout.addLayout(row(self.interpolate, self.uncertainty, self.cancel))
-        layout.addWidget(self.bar)
-        layout.addWidget(self.marks_box)
-        layout.addLayout(row(self.python, self.command))
-        layout.addStretch(1)
-
     def _sync(self) -> None:
-        """Show what would be rendered, and the buttons that have a meaning now."""
+        """Show what would be rendered, and whether it can be."""
         if not isalive(self):
             return
-        fitted, busy = self.models.model, self._job is not None
+        fitted = self.models.model
         possible = fitted is not None
         if fitted is None:
             self.plan.setText("Fit a model in the Train dock, or load one from a file.")
@@ -103,12 +83,6 @@ class RenderWidget(QWidget):
                 possible = False
         self.interpolate.setEnabled(possible)
         self.uncertainty.setEnabled(possible)
-        for widget in (self.interpolate, self.uncertainty):
-            widget.setVisible(not busy)
-        for widget in (self.cancel, self.bar):
-            widget.setVisible(busy)
-        for widget in (self.python, self.command):
-            widget.setVisible(self._recipe is not None)
 
     def _render(self) -> None:
         fitted = self.models.model
@@ -126,7 +100,6 @@ class RenderWidget(QWidget):
             return
         for drawn in layers:
             self._viewer.add_image(drawn.data, **named(drawn.settings, "interpolated"))
-        self._sync()
 
     def _fill(self, layers: Sequence[Drawn]) -> None:
         """Add layers of the final shape, and fill them in a thread."""
@@ -139,7 +112,10 @@ class RenderWidget(QWidget):
             added.append(self._viewer.add_image(filled.array, **settings))
         self._stream = (stream, added)
         self._moved()
-        self._begin(Job(stream), self._filled)
+        job = Job(stream)
+        job.news.connect(self._grown)
+        job.ended.connect(lambda outcome: self._filled(outcome))  # also where the dock is gone by then
+        self.panel.begin(job, lambda outcome: None)
 
     def _filled(self, outcome: Outcome[bool]) -> None:
         if self._stream is None:
@@ -166,27 +142,10 @@ class RenderWidget(QWidget):
             if outcome.result:
                 self._remember(fitted, config, uncertainty=True)
 
-        self._begin(Job(work), ended)
+        self.panel.begin(Job(work), ended)
 
-    def _begin(self, job: Job[Any], ended: Any) -> None:
-        def after(outcome: Outcome[Any]) -> None:
-            self._job = None
-            ended(outcome)
-            if outcome.error:
-                complain(outcome.error)
-            self._sync()
-
-        self._job = job
-        self.bar.setRange(0, 0)
-        job.news.connect(self._heard)
-        job.ended.connect(after)
-        self._ticker.follow(job)
-        self._sync()
-
-    def _heard(self, done: tuple[int, int]) -> None:
-        if isalive(self):
-            self.bar.setRange(0, done[1])
-            self.bar.setValue(done[0])
+    def _grown(self, news: Done) -> None:
+        """Show what has been filled since."""
         for layer in self._stream[1] if self._stream else ():
             layer.refresh(extent=False, thumbnail=False, highlight=False)
 
@@ -198,19 +157,7 @@ class RenderWidget(QWidget):
         layer, axis = added[0], stream.filled[0].axis
         stream.shown = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
 
-    def _cancel(self) -> None:
-        if self._job is not None:
-            self._job.cancel()
-
     def _remember(self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False) -> None:
         images = max(len(fitted.model.volume.members), 1)
-        self._recipe = RenderRecipe(changed_settings(config), images, uncertainty)
-        self._path = fitted.path
-
-    def _python(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.python(self._path), "Python")
-
-    def _command(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.command(self._path), "Command")
+        recipe, path = RenderRecipe(changed_settings(config), images, uncertainty), fitted.path
+        self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))

@@ -8,24 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
 from qtpy.compat import isalive
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
-from medgs_napari import _rendered, _results
 from medgs_napari._forms import add_rows, form_values, scatter, settings_form
 from medgs_napari._grids import Grid, grid_of_pick
 from medgs_napari._label_layers import grid_of
+from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
-from medgs_napari._live import FITTING
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, choice, form_layout, row, section
+from medgs_napari._qt import bare_column, button, choice, form_layout, row, section
 from medgs_napari._session import Fitted, Session
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image, Labels
 
 FIT_FIRST = "fit first: {}"
 ALONE = "no image: outlines alone"
@@ -60,7 +59,7 @@ class SegmentForm(QWidget):
         super().__init__()
         self._viewer, self._session = viewer, session
         self._sources: list[Source] = []
-        self.model, self.painted = choice(), choice()
+        self.model, self.painted = choice(), LayerChoice(viewer, is_painted)
         self.model.setToolTip("The model whose image was painted on. An image without a model is fitted first.")
         self.painted.setToolTip("The labels layer that you paint on: a few slices are enough.")
         self.new = button("New", "Add an empty labels layer with the voxels of the image.", lambda: None)
@@ -77,11 +76,10 @@ class SegmentForm(QWidget):
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self.sync)
         session.models_changed.connect(self.sync)
-        for box in (self.model, self.painted):
-            box.currentIndexChanged.connect(lambda _: self._show_needed())
+        self.model.currentIndexChanged.connect(lambda _: self._show_needed())
+        self.painted.chosen.connect(self._show_needed)
         self.values.changed.connect(lambda _: self.changed.emit())
         self.sync()
-        self._choose_active()
 
     def _arrange(self) -> None:
         self.values["labeled_slices"].native.setPlaceholderText("automatic")
@@ -103,8 +101,7 @@ class SegmentForm(QWidget):
         advanced, rows = section("Advanced")
         add_rows(rows, self.values)
         rows.addRow("Device", self.fit["device"].native)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addLayout(self.form)
         layout.addWidget(advanced)
 
@@ -117,8 +114,8 @@ class SegmentForm(QWidget):
     @property
     def layer(self) -> Labels | None:
         """The painted layer."""
-        key = self.painted.currentData()
-        return next((layer for layer in self._viewer.layers if layer.unique_id == key), None)
+        layer: Labels | None = self.painted.layer
+        return layer
 
     def picked(self) -> Picked | None:
         """Return the stack that has no model: of the image at the time and the channel that are shown, or the labels.
@@ -162,31 +159,19 @@ class SegmentForm(QWidget):
         """Return how an image, or outlines, are fitted."""
         return form_values(self.fit, medgs.FitConfig)
 
-    def choose_layer(self, layer: Labels) -> None:
-        """Choose a painted layer."""
-        self.painted.setCurrentIndex(self.painted.findData(layer.unique_id))
-
     def choose_model(self, fitted: Fitted) -> None:
         """Choose a model."""
         place = next((k for k, one in enumerate(self._sources) if one.fitted is fitted), -1)
         self.model.setCurrentIndex(place)
 
     def sync(self, event: Any = None) -> None:
-        """List models and layers as they are now, keeping what was chosen."""
+        """List models and images as they are now, keeping what was chosen."""
         if not isalive(self):
             return
         for layer in self._viewer.layers:
             layer.events.name.disconnect(self.sync)
             layer.events.name.connect(self.sync)
         self._sync_models()
-        painted = [layer for layer in self._viewer.layers if _is_painted(layer)]
-        chosen = self.painted.currentData()
-        self.painted.blockSignals(True)
-        self.painted.clear()
-        for layer in painted:
-            self.painted.addItem(layer.name, layer.unique_id)
-        self.painted.setCurrentIndex(max(self.painted.findData(chosen), 0 if painted else -1))
-        self.painted.blockSignals(False)
         self._show_needed()
 
     def _sync_models(self) -> None:
@@ -194,7 +179,7 @@ class SegmentForm(QWidget):
         known = {one.fitted for one in self._sources}
         models = [one for one in self._session.models if one.model.has_image]
         fitted = {one.source_id for one in models}
-        images = [layer for layer in self._viewer.layers if _is_stack(layer) and layer.unique_id not in fitted]
+        images = [layer for layer in self._viewer.layers if is_scan(layer) and layer.unique_id not in fitted]
         self._sources = [*(Source(one) for one in models), *(Source(image=layer) for layer in images), Source()]
         names = [*(one.name for one in models), *(FIT_FIRST.format(layer.name) for layer in images), ALONE]
         self.model.blockSignals(True)
@@ -205,25 +190,9 @@ class SegmentForm(QWidget):
         self.model.setCurrentIndex(models.index(new[-1]) if new else [*kept, 0][0])
         self.model.blockSignals(False)
 
-    def _choose_active(self) -> None:
-        active = self._viewer.layers.selection.active
-        if isinstance(active, Labels) and self.painted.findData(active.unique_id) >= 0:
-            self.choose_layer(active)
-
     def _show_needed(self) -> None:
         """Show the preset where something is to be fitted."""
         source = self.source
         self.form.setRowVisible(1, source.fitted is None)
         self.new.setEnabled(source.fitted is not None or source.image is not None)
         self.changed.emit()
-
-
-def _is_painted(layer: Any) -> bool:
-    """Return whether a layer holds labels of a stack that no model gave."""
-    return isinstance(layer, Labels) and layer.ndim >= 3 and _results.METADATA not in layer.metadata
-
-
-def _is_stack(layer: Any) -> bool:
-    """Return whether a layer is an image with slices that no model gave."""
-    ours = {_rendered.METADATA, _results.METADATA} & layer.metadata.keys() or layer.name.endswith(FITTING)
-    return isinstance(layer, Image) and layer.ndim >= 3 and not ours

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
+from qtpy.QtWidgets import QWidget
 
 import medgs_core as medgs
+from medgs_napari._dock import CopyButtons, JobPanel, attempt, dock_layout
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import order_fit
 from medgs_napari._grids import METADATA as GRID
-from medgs_napari._help import help_button
-from medgs_napari._jobs import Job, Outcome
+from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._label_layers import grid_of, new_labels, show_confidence, show_fine_labels, show_labels
 from medgs_napari._label_task import LabelOrder, Propagated, confidence, propagate
 from medgs_napari._painted_note import PaintedNote
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import button
 from medgs_napari._recipes import changed_settings
 from medgs_napari._segment_form import SegmentForm
 from medgs_napari._session import Fitted, session_of
@@ -47,51 +46,28 @@ class SegmentWidget(QWidget):
         super().__init__()
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self._ticker = Ticker(self, stops=True)
-        self._job: Job[Any] | None = None
-        self._recipe: LabelRecipe | None = None
         self.form = SegmentForm(napari_viewer, self._session)
-        self.slices, self.status = PaintedNote(self.form, self._ticker), note()
-        self.bar = QProgressBar()
+        self.slices = PaintedNote(self.form, self._ticker)
         self.propagate = button("Propagate", "Carry the painted labels to all slices.", self._propagate)
         self.confidence = button("Confidence", "Add a layer that tells how sure each label is.", self._confidence)
-        self.cancel = button("Cancel", "End this; labels that were there stay.", self._cancel)
-        self.python = button("Copy as Python", "Copy a script that propagates the same labels.", self._python)
-        self.command = button("Copy as command", "Copy commands that propagate the same labels.", self._command)
-        self._arrange()
+        self.panel = JobPanel(self._ticker, (self.propagate, self.confidence), "End this; labels that were there stay.")
+        self.copies = CopyButtons("propagates the same labels")
+        layout = dock_layout(self, "Segment", "paint a few slices, get all", "segment.md")
+        for widget in (self.form, self.slices, self.panel, self.copies):
+            layout.addWidget(widget)
+        layout.addStretch(1)
         self.form.new.clicked.connect(lambda: self._new())
         self.form.changed.connect(self._sync)
         self._session.run_changed.connect(self._sync)
+        self._session.models_changed.connect(self._sync)
         self._sync()
 
-    def _arrange(self) -> None:
-        title = QLabel("<b>Segment</b>: paint a few slices, get all")
-        title.setTextFormat(Qt.TextFormat.RichText)
-        layout = scrolled(self)
-        head = row(title, help_button("segment.md"))
-        head.setStretch(0, 1)
-        layout.addLayout(head)
-        layout.addWidget(self.form)
-        layout.addWidget(self.slices)
-        layout.addLayout(row(self.propagate, self.confidence, self.cancel))
-        layout.addWidget(self.bar)
-        layout.addWidget(self.status)
-        layout.addLayout(row(self.python, self.command))
-        layout.addStretch(1)
-
     def _sync(self) -> None:
-        """Show the buttons that have a meaning now."""
+        """Tell what can be done now."""
         if not isalive(self):
             return
-        busy, layer, fitted = self._job is not None, self.form.layer, self._labeled()
-        self.propagate.setVisible(not busy)
-        self.propagate.setEnabled(layer is not None and self._session.run is None)
-        self.confidence.setVisible(not busy)
-        self.confidence.setEnabled(fitted is not None)
-        for widget in (self.cancel, self.bar):
-            widget.setVisible(busy)
-        self.status.setVisible(bool(self.status.text()))
-        for widget in (self.python, self.command):
-            widget.setVisible(self._recipe is not None and not busy)
+        self.propagate.setEnabled(self.form.layer is not None and self._session.run is None)
+        self.confidence.setEnabled(self._labeled() is not None)
 
     def _labeled(self) -> Fitted | None:
         """Return the model with labels that is chosen."""
@@ -109,21 +85,20 @@ class SegmentWidget(QWidget):
         """Add a layer to paint on."""
         source, grid = self.form.source, self.form.grid()
         if grid is not None:
-            self.form.choose_layer(new_labels(self._viewer, source.name, grid, known=source.fitted is not None))
+            self.form.painted.choose(new_labels(self._viewer, source.name, grid, known=source.fitted is not None))
 
     def _propagate(self) -> None:
         source, painted = self.form.source, self.form.layer
         if painted is None:
             return
-        try:
-            if source.image is not None:
-                self._fit_first(source.image, painted)
-            elif source.fitted is not None:
-                self._carry(source.fitted, painted)
-            else:
-                self._carry_alone(painted)
-        except ValueError as mistake:
-            complain(str(mistake))
+        if source.image is not None:
+            image = source.image
+            attempt(lambda: self._fit_first(image, painted))
+        elif source.fitted is not None:
+            fitted = source.fitted
+            attempt(lambda: self._carry(fitted, painted))
+        else:
+            attempt(lambda: self._carry_alone(painted))
 
     def _fit_first(self, image: Image, painted: Labels) -> None:
         """Fit a model to the image as the Train dock does, then propagate."""
@@ -138,24 +113,21 @@ class SegmentWidget(QWidget):
         run = FitRun(self._viewer, self._session, order)
         run.news.connect(self._fit_heard)
         run.ended.connect(lambda fitted, outcome: self._fit_ended(run, fitted, painted))
-        self._job = run.job
-        self._say("Fitting a model to the image …")
+        self.panel.hold(run.job)
+        self.panel.say("Fitting a model to the image …")
         run.start(self._ticker, self)
-        self._sync()
 
     def _fit_heard(self, state: medgs.FitState) -> None:
-        self._heard((f"fitting a model: {state.phase}", state.step, state.total))
+        self.panel.show_progress(Done(state.step, state.total, f"fitting a model: {state.phase}"))
 
     def _fit_ended(self, run: FitRun, fitted: Fitted | None, painted: Labels) -> None:
-        self._job = None
         if not isalive(self):
             return
-        self._say("")
+        self.panel.release()
         if fitted is not None:
             self.form.choose_model(fitted)
             if not run.job.cancelled and painted in self._viewer.layers:
-                self._attempt(lambda: self._carry(fitted, painted))
-        self._sync()
+                attempt(lambda: self._carry(fitted, painted))
 
     def _carry(self, fitted: Fitted, painted: Labels) -> None:
         grid = grid_of(fitted)
@@ -208,12 +180,11 @@ class SegmentWidget(QWidget):
             show_labels(self._viewer, fitted, outcome.result.labels, painted)
             if recipe.factor > 1:
                 show_fine_labels(self._viewer, fitted, outcome.result.labels, painted, recipe.factor)
-            self._recipe = recipe
+            self.copies.offer(recipe.python, recipe.command)
             count = outcome.result.model.volume.shape3d[outcome.result.model.axis]
-            self._say(f"Done: labels on all {count} slices. Repaint where they are wrong, and propagate again.")
+            self.panel.say(f"Done: labels on all {count} slices. Repaint where they are wrong, and propagate again.")
 
-        self._say("")
-        self._begin(Job(lambda job: propagate(order, job)), ended)
+        self.panel.begin(Job(lambda job: propagate(order, job)), ended)
 
     def _confidence(self) -> None:
         fitted = self._labeled()
@@ -224,55 +195,6 @@ class SegmentWidget(QWidget):
         def ended(outcome: Outcome[medgs.Volume]) -> None:
             if outcome.result is not None:
                 show_confidence(self._viewer, fitted, outcome.result)
-                self._say("Confidence: 1 is certain, 0.5 a toss-up between two labels. Painted slices are 1.")
+                self.panel.say("Confidence: 1 is certain, 0.5 a toss-up between two labels. Painted slices are 1.")
 
-        self._begin(Job(lambda job: confidence(model, job)), ended)
-
-    def _begin(self, job: Job[Any], ended: Callable[[Outcome[Any]], None]) -> None:
-        def after(outcome: Outcome[Any]) -> None:
-            self._job = None
-            if not isalive(self):
-                return
-            if outcome.error:
-                complain(outcome.error)
-            self._attempt(lambda: ended(outcome))
-            self._sync()
-
-        self._job = job
-        self.bar.setRange(0, 0)
-        job.news.connect(self._heard)
-        job.ended.connect(after)
-        self._ticker.follow(job)
-        self._sync()
-
-    def _attempt(self, action: Callable[[], Any]) -> None:
-        """Do something whose mistakes are told."""
-        try:
-            action()
-        except ValueError as mistake:
-            complain(str(mistake))
-
-    def _heard(self, news: tuple[str, int, int]) -> None:
-        if not isalive(self):
-            return
-        phase, done, total = news
-        self.bar.setRange(0, total if done else 0)
-        self.bar.setValue(done)
-        self._say(f"{phase[:1].upper()}{phase[1:]} …")
-
-    def _say(self, text: str) -> None:
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
-
-    def _cancel(self) -> None:
-        if self._job is not None:
-            self._job.cancel()
-            self._say("Stopping …")
-
-    def _python(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.python(), "Python")
-
-    def _command(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.command(), "Commands")
+        self.panel.begin(Job(lambda job: confidence(model, job)), ended)

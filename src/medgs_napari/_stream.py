@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from medgs_napari._jobs import Job
+from medgs_napari._jobs import Done, Job
 from medgs_napari._rendered import Drawn
 
 
@@ -61,5 +61,5 @@ class Stream:
             for one in self.filled:
                 one.fill(i)
             waiting.remove(i)
-            job.report((self.count - len(waiting), self.count))
+            job.report(Done(self.count - len(waiting), self.count))
         return True

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt import QLabeledDoubleSlider
 
 import medgs_core as medgs
 from medgs_napari._contours import measured_scale
 from medgs_napari._forms import form_values, scatter, settings_form
-from medgs_napari._qt import choice, form_layout, section
+from medgs_napari._qt import bare_column, choice, form_layout, section
 
 if TYPE_CHECKING:
     from medgs_napari._session import Fitted
@@ -64,8 +64,7 @@ class SurfaceForm(QWidget):
         shown = [one for one in self.values if one.name not in ("smooth", "faces")]
         for one in shown:
             rows.addRow(one.label, one.native)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = bare_column(self)
         layout.addLayout(self.form)
         layout.addWidget(advanced)
 

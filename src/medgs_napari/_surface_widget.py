@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import napari
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QProgressBar, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QWidget
 
 import medgs_core as medgs
 from medgs_napari._contours import Contours, Wish, shown_coordinate
-from medgs_napari._help import help_button
+from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._label_layers import label_color
 from medgs_napari._measures_widget import MeasuresWidget
 from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import button, complain, copy_text, note, row, scrolled, tell
+from medgs_napari._qt import button, note, tell
 from medgs_napari._recipes import changed_settings
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._structure_recipes import SurfaceRecipe
@@ -43,41 +43,24 @@ class SurfaceWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self._ticker = Ticker(self, stops=True)
-        self._job: Job[Any] | None = None
-        self._recipe: SurfaceRecipe | None = None
-        self._path = ""
-        self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), self._ticker)
+        ticker = Ticker(self, stops=True)
+        self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form, self.measures, self.status = SurfaceForm(), MeasuresWidget(), note()
         self.preview = QCheckBox("Show the contour on the slice")
         self.preview.setToolTip("Lines where the surface would cut the slice that is shown.")
         self._offers_preview = True
         self.extract = button("Extract", "Make the surface, and show it in 3-D.", self._extract)
-        self.cancel = button("Cancel", "End the extraction; surfaces that were there stay.", self._cancel)
         self.save = button("Save meshes …", "Write the surfaces in the table to a mesh file.", self._ask_save)
-        self.bar = QProgressBar()
-        self.python = button("Copy as Python", "Copy a script that extracts the same surfaces.", self._python)
-        self.command = button("Copy as command", "Copy the command that extracts the same surfaces.", self._command)
-        self._arrange()
+        self.panel = JobPanel(ticker, (self.extract, self.save), "End the extraction; surfaces that were there stay.")
+        self.copies = CopyButtons("extracts the same surfaces")
+        layout = dock_layout(self, "Surface", "closed meshes, and their measures", "surface.md")
+        for widget in (self.models, self.form, self.preview, self.status, self.panel, self.measures, self.copies):
+            layout.addWidget(widget)
+        layout.addStretch(1)
         self._begin_preview()
         self.models.chosen.connect(self._sync)
         self.form.changed.connect(self._sync)
         self._sync()
-
-    def _arrange(self) -> None:
-        title = QLabel("<b>Surface</b>: closed meshes, and their measures")
-        title.setTextFormat(Qt.TextFormat.RichText)
-        layout = scrolled(self)
-        head = row(title, help_button("surface.md"))
-        head.setStretch(0, 1)
-        layout.addLayout(head)
-        for widget in (self.models, self.form, self.preview, self.status):
-            layout.addWidget(widget)
-        layout.addLayout(row(self.extract, self.cancel, self.save))
-        for widget in (self.bar, self.measures):
-            layout.addWidget(widget)
-        layout.addLayout(row(self.python, self.command))
-        layout.addStretch(1)
 
     def _begin_preview(self) -> None:
         """Let the contour follow the slider and the choices."""
@@ -131,10 +114,10 @@ class SurfaceWidget(QWidget):
         return Wish(fitted, t, labels=tuple((one, label_color(self._viewer, fitted, one)) for one in self.form.labels))
 
     def _sync(self) -> None:
-        """Show what can be extracted, and the buttons that have a meaning now."""
+        """Show what can be extracted and what was."""
         if not isalive(self):
             return
-        fitted, busy = self.models.model, self._job is not None
+        fitted = self.models.model
         self.form.show_model(fitted)
         mistake = ""
         if fitted is None:
@@ -147,13 +130,8 @@ class SurfaceWidget(QWidget):
         self.status.setText(mistake)
         self.status.setVisible(bool(mistake))
         self.extract.setEnabled(not mistake)
-        self.extract.setVisible(not busy)
-        for widget in (self.cancel, self.bar):
-            widget.setVisible(busy)
-        self.save.setVisible(bool(self.measures.surfaces) and not busy)
+        self.save.setEnabled(bool(self.measures.surfaces))
         self.measures.setVisible(bool(self.measures.surfaces))
-        for widget in (self.python, self.command):
-            widget.setVisible(self._recipe is not None)
         self._delay.start()
 
     def _extract(self) -> None:
@@ -163,23 +141,20 @@ class SurfaceWidget(QWidget):
         config, model, path = self.form.config(), fitted.model, fitted.path
 
         def work(job: Job[tuple[medgs.Surface, ...]]) -> tuple[medgs.Surface, ...]:
-            def report(done: int, total: int) -> None:
-                job.checkpoint()
-                job.report((done, total))
-
             if config.label is None and config.level is None:
-                surfaces = medgs.extract_surfaces(model, config, report=report)
+                surfaces = medgs.extract_surfaces(model, config, report=job.step)
             else:
-                surfaces = (medgs.extract_surface(model, config, report=report),)
+                surfaces = (medgs.extract_surface(model, config, report=job.step),)
             job.checkpoint()
             return surfaces
 
         def ended(outcome: Outcome[tuple[medgs.Surface, ...]]) -> None:
             if outcome.result is not None:
-                self._recipe, self._path = SurfaceRecipe(changed_settings(config)), path
+                recipe = SurfaceRecipe(changed_settings(config))
+                self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))
                 self._show(fitted, config, outcome.result)
 
-        self._begin(Job(work), ended)
+        self.panel.begin(Job(work), ended)
 
     def _show(self, fitted: Fitted, config: medgs.SurfaceConfig, surfaces: Sequence[medgs.Surface]) -> None:
         colors = [
@@ -189,33 +164,7 @@ class SurfaceWidget(QWidget):
             drop_labels(self._viewer, fitted, surfaces)
         show_surfaces(self._viewer, fitted, surfaces, colors)
         self.measures.show_surfaces(surfaces)
-
-    def _begin(self, job: Job[Any], ended: Callable[[Outcome[Any]], None]) -> None:
-        def after(outcome: Outcome[Any]) -> None:
-            self._job = None
-            if not isalive(self):
-                return
-            if outcome.error:
-                complain(outcome.error)
-            else:
-                ended(outcome)
-            self._sync()
-
-        self._job = job
-        self.bar.setRange(0, 0)
-        job.news.connect(self._heard)
-        job.ended.connect(after)
-        self._ticker.follow(job)
         self._sync()
-
-    def _heard(self, done: tuple[int, int]) -> None:
-        if isalive(self):
-            self.bar.setRange(0, done[1])
-            self.bar.setValue(done[0])
-
-    def _cancel(self) -> None:
-        if self._job is not None:
-            self._job.cancel()
 
     def _ask_save(self) -> None:
         kinds = ";;".join(f"{ending[1:].upper()} (*{ending})" for ending in ENDINGS)
@@ -232,12 +181,8 @@ class SurfaceWidget(QWidget):
             medgs.write_surface(surfaces, path)
             return True
 
-        self._begin(Job(work), lambda outcome: tell(f"Saved {Path(path).name}."))
+        def ended(outcome: Outcome[bool]) -> None:
+            if outcome.result:
+                tell(f"Saved {Path(path).name}.")
 
-    def _python(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.python(self._path), "Python")
-
-    def _command(self) -> None:
-        if self._recipe is not None:
-            copy_text(self._recipe.command(self._path), "Command")
+        self.panel.begin(Job(work), ended)

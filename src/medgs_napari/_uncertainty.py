@@ -29,13 +29,9 @@ def uncertainty_layers(fitted: Fitted, config: medgs.RenderConfig, job: Job[Any]
     """
     import medgs_core as medgs
 
-    def report(done: int, total: int) -> None:
-        job.checkpoint()
-        job.report((done, total))
-
     model = fitted.model
     sampling = regular_sampling(model, config)
-    bounds = medgs.render_uncertainty(model, config, report=report)
+    bounds = medgs.render_uncertainty(model, config, report=job.step)
     plain = tuple(replace(frame, look={}, rgb=False) for frame in fitted.frames)
     layers = []
     for drawn in blank_layers(fitted.name, bounds, plain, sampling.start, sampling.step):

@@ -32,6 +32,16 @@ def model(scan):
     return medgs.fit_model(volume, medgs.FitConfig(preset="fast", steps=20, axis="2")).model
 
 
+@pytest.fixture
+def complaints(monkeypatch):
+    """Return the sentences that the docks have told as errors."""
+    import medgs_napari._qt
+
+    heard = []
+    monkeypatch.setattr(medgs_napari._qt, "show_error", heard.append)
+    return heard
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     """Fail a test that leaves a thread of the plugin behind."""

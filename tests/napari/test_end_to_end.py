@@ -21,16 +21,7 @@ TIMEOUT = 90_000
 DRAWN = (8, 12, 16)
 
 
-@pytest.fixture(autouse=True)
-def complaints(monkeypatch):
-    heard = []
-    for module in ("_fit_widget", "_fit_run", "_render_widget", "_segment_widget", "_surface_widget"):
-        monkeypatch.setattr(f"medgs_napari.{module}.complain", heard.append)
-    yield heard
-    assert heard == []
-
-
-def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path):
+def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path, complaints):
     viewer = make_napari_viewer()
     docks = [one(viewer) for one in (FitWidget, RenderWidget, SegmentWidget, SurfaceWidget)]
     for dock in docks:
@@ -55,12 +46,12 @@ def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path):
     for k in DRAWN:
         painted.data[k] = bright[k]
     segment.propagate.click()
-    qtbot.waitUntil(lambda: segment._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: segment.panel.job is None, timeout=TIMEOUT)
     labels = find_results(viewer, fitted)[LABELS]
     np.testing.assert_array_equal(labels.data[list(DRAWN)], bright[list(DRAWN)])
 
     surface.extract.click()
-    qtbot.waitUntil(lambda: surface._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: surface.panel.job is None, timeout=TIMEOUT)
     mesh = viewer.layers[f"{fitted.name} label 1"]
     half = 0.5 * np.abs(image.scale)
     for one in (labels, mesh):
@@ -83,3 +74,4 @@ def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path):
     assert (tmp_path / "mesh.ply").read_bytes().startswith(b"ply")
     viewer.open(tmp_path / "labels.nii.gz", plugin=NAME)
     np.testing.assert_allclose(viewer.layers[-1].extent.world, image.extent.world, atol=1e-4)
+    assert complaints == []

@@ -16,7 +16,7 @@ from medgs_napari._session import session_of
 
 from .conftest import SPACING, needs_display
 
-pytestmark = needs_display
+pytestmark = [needs_display, pytest.mark.usefixtures("complaints")]
 
 TIMEOUT = 60_000
 
@@ -34,15 +34,6 @@ def source(viewer, scan):
 @pytest.fixture
 def dock(viewer, source):
     return open_dock(viewer)
-
-
-@pytest.fixture(autouse=True)
-def complaints(monkeypatch):
-    """Collect what would be shown as an error."""
-    heard = []
-    monkeypatch.setattr("medgs_napari._fit_widget.complain", heard.append)
-    monkeypatch.setattr("medgs_napari._fit_run.complain", heard.append)
-    return heard
 
 
 def open_dock(viewer):
@@ -103,7 +94,7 @@ def test_a_fit_from_start_to_a_layer_that_renders(qtbot, viewer, dock, source):
     (fitted,) = session_of(viewer).models
     np.testing.assert_array_equal(np.asarray(layer.data[0][5]), medgs.render_slice(fitted.model, 2.5).T)
     np.testing.assert_array_equal(np.asarray(layer.data[0])[::2], source.data)
-    assert shown(dock.start, dock.resume, dock.python) == [True, False, True]
+    assert shown(dock.start, dock.resume, dock.copies) == [True, False, True]
     assert dock.bar.value() == dock.bar.maximum() == 1
     assert dock.status.text().startswith("Done. Hidden slices were predicted at ")
 
@@ -111,10 +102,10 @@ def test_a_fit_from_start_to_a_layer_that_renders(qtbot, viewer, dock, source):
 def test_what_is_copied_names_the_settings(qtbot, dock):
     dock.start.click()
     ended(qtbot, dock)
-    dock.python.click()
+    dock.copies.python.click()
     text = QApplication.clipboard().text()
     assert "medgs.FitConfig(axis='2', preset='fast', steps=60)" in text
-    dock.command.click()
+    dock.copies.command.click()
     assert "medgs fit scan.nii.gz" in QApplication.clipboard().text()
 
 

@@ -8,7 +8,7 @@ from medgs_napari._session import Fitted, fitted_from_file, session_of
 
 from .conftest import needs_display
 
-pytestmark = needs_display
+pytestmark = [needs_display, pytest.mark.usefixtures("complaints")]
 
 TIMEOUT = 60_000
 
@@ -26,20 +26,12 @@ def dock(viewer, model):
     return widget
 
 
-@pytest.fixture(autouse=True)
-def complaints(monkeypatch):
-    heard = []
-    for module in ("_render_widget", "_models_widget"):
-        monkeypatch.setattr(f"medgs_napari.{module}.complain", heard.append)
-    return heard
-
-
 def choose(box, key):
     box.setCurrentIndex(box.findData(key))
 
 
 def done(qtbot, dock):
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
 
 
 def test_a_virtual_layer_is_there_at_once(viewer, dock, model):
@@ -54,12 +46,12 @@ def test_a_streamed_layer_fills_up(qtbot, viewer, dock, model):
     choose(dock.form.shown_as, "streamed")
     dock.form.values["factor"].value = 2
     dock.interpolate.click()
-    assert not dock.cancel.isHidden()
+    assert not dock.panel.cancel.isHidden()
     done(qtbot, dock)
     (layer,) = viewer.layers
     assert isinstance(layer.data, np.ndarray)
     np.testing.assert_array_equal(layer.data, medgs.render_volume(model, factor=2).voxels.transpose(2, 1, 0))
-    assert dock.cancel.isHidden()
+    assert dock.panel.cancel.isHidden()
 
 
 def test_a_cancelled_stream_takes_its_layer_away(qtbot, viewer, dock, monkeypatch):
@@ -69,7 +61,7 @@ def test_a_cancelled_stream_takes_its_layer_away(qtbot, viewer, dock, monkeypatc
     choose(dock.form.shown_as, "streamed")
     dock.interpolate.click()
     assert len(viewer.layers) == 1
-    dock.cancel.click()
+    dock.panel.cancel.click()
     done(qtbot, dock)
     assert len(viewer.layers) == 0
     assert not dock.interpolate.isHidden()
@@ -89,7 +81,7 @@ def test_a_stream_ends_with_its_dock(qtbot, viewer, dock, monkeypatch):
     monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: time.sleep(0.1))
     choose(dock.form.shown_as, "streamed")
     dock.interpolate.click()
-    job = dock._job
+    job = dock.panel.job
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
     qtbot.waitUntil(lambda: job.cancelled, timeout=TIMEOUT)
@@ -199,10 +191,10 @@ class TestModels:
 
 
 def test_what_is_copied_renders_the_same(dock):
-    assert dock.python.isHidden()
+    assert dock.copies.isHidden()
     choose(dock.form.sampling, "isotropic")
     dock.interpolate.click()
-    dock.python.click()
+    dock.copies.python.click()
     assert "render_volume(model, isotropic=True)" in QApplication.clipboard().text()
-    dock.command.click()
+    dock.copies.command.click()
     assert QApplication.clipboard().text() == "medgs render scan.medgs -o fine.nii.gz --isotropic\n"

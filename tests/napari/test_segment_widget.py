@@ -14,7 +14,7 @@ from medgs_napari._session import fitted_from_file, session_of
 
 from .conftest import SHAPE, SPACING, needs_display
 
-pytestmark = needs_display
+pytestmark = [needs_display, pytest.mark.usefixtures("complaints")]
 
 TIMEOUT = 90_000
 DRAWN = (2, 4, 6)
@@ -39,14 +39,6 @@ def dock(viewer):
     return widget
 
 
-@pytest.fixture(autouse=True)
-def complaints(monkeypatch):
-    heard = []
-    monkeypatch.setattr("medgs_napari._segment_widget.complain", heard.append)
-    monkeypatch.setattr("medgs_napari._fit_run.complain", heard.append)
-    return heard
-
-
 def paint(layer, slices=DRAWN):
     """Draw two structures on some slices."""
     for k in slices:
@@ -57,7 +49,7 @@ def paint(layer, slices=DRAWN):
 
 
 def done(qtbot, dock):
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
 
 
 def propagated(qtbot, dock):
@@ -105,7 +97,7 @@ def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, 
     np.testing.assert_allclose(given.extent.world, painted.extent.world)
     np.testing.assert_array_equal(given.get_color(2), painted.get_color(2))
     assert viewer.layers[-1].name == viewer.layers.selection.active.name == painted.name
-    assert dock.status.text().startswith("Done: labels on all 9 slices.")
+    assert dock.panel.status.text().startswith("Done: labels on all 9 slices.")
     assert fitted.model.labels is not None
 
 
@@ -184,8 +176,8 @@ def test_a_cancelled_propagation_leaves_what_was_there(qtbot, viewer, fitted, do
     paint(viewer.layers[0])
     monkeypatch.setattr(medgs, "fit_labels", slow)
     dock.propagate.click()
-    assert not dock.cancel.isHidden()
-    dock.cancel.click()
+    assert not dock.panel.cancel.isHidden()
+    dock.panel.cancel.click()
     done(qtbot, dock)
     assert len(viewer.layers) == 1
     assert fitted.model.labels is None
@@ -224,14 +216,14 @@ def test_labels_alone_are_carried_by_their_outlines(qtbot, viewer, dock, complai
 
 
 def test_what_is_copied_names_the_choices(qtbot, viewer, fitted, dock):
-    assert dock.python.isHidden()
+    assert dock.copies.isHidden()
     dock.form.new.click()
     paint(viewer.layers[0])
     dock.form.values["labeled_slices"].value = "2, 6"
     propagated(qtbot, dock)
-    dock.python.click()
+    dock.copies.python.click()
     assert "medgs.LabelConfig(labeled_slices=(2, 6))" in QApplication.clipboard().text()
-    dock.command.click()
+    dock.copies.command.click()
     assert "needs the image that this model was fitted to" in QApplication.clipboard().text()
 
 
@@ -239,7 +231,7 @@ def test_the_dock_may_be_closed_while_it_works(qtbot, viewer, fitted, dock):
     dock.form.new.click()
     paint(viewer.layers[0])
     dock.propagate.click()
-    job = dock._job
+    job = dock.panel.job
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
     qtbot.waitUntil(lambda: job.wait(0), timeout=TIMEOUT)

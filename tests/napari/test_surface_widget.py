@@ -14,7 +14,7 @@ from medgs_napari._surface_widget import SurfaceWidget
 
 from .conftest import SPACING, needs_display
 
-pytestmark = needs_display
+pytestmark = [needs_display, pytest.mark.usefixtures("complaints")]
 
 TIMEOUT = 60_000
 COARSE = 2.0
@@ -52,21 +52,13 @@ def dock(viewer, fitted):
     return widget
 
 
-@pytest.fixture(autouse=True)
-def complaints(monkeypatch):
-    heard = []
-    for module in ("_surface_widget", "_measures_widget"):
-        monkeypatch.setattr(f"medgs_napari.{module}.complain", heard.append)
-    return heard
-
-
 def choose(dock, key):
     dock.form.what.setCurrentIndex(dock.form.what.findData(key))
 
 
 def extracted(qtbot, dock):
     dock.extract.click()
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
 
 
 def names(viewer):
@@ -201,9 +193,9 @@ def test_a_cancelled_extraction_leaves_what_was_there(qtbot, viewer, dock, monke
 
     monkeypatch.setattr(medgs, "extract_surfaces", slow)
     dock.extract.click()
-    assert not dock.cancel.isHidden()
-    dock.cancel.click()
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    assert not dock.panel.cancel.isHidden()
+    dock.panel.cancel.click()
+    qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
     assert names(viewer) == []
     assert not dock.extract.isHidden()
 
@@ -226,14 +218,14 @@ def test_meshes_are_saved_in_the_format_that_is_chosen(qtbot, dock, tmp_path, mo
         chosen = str(tmp_path / "mesh"), f"{ending[1:].upper()} (*{ending})"
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: chosen)
         dock.save.click()
-        qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+        qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
         assert (tmp_path / f"mesh{ending}").stat().st_size > 1000
 
 
 def test_a_folder_that_takes_no_mesh_is_a_sentence(qtbot, dock, tmp_path, complaints):
     extracted(qtbot, dock)
     dock.save_file(str(tmp_path / "none" / "mesh.ply"))
-    qtbot.waitUntil(lambda: dock._job is None, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
     assert len(complaints) == 1
     assert not dock.extract.isHidden()
 
@@ -249,9 +241,9 @@ def test_what_is_copied_extracts_the_same(qtbot, dock):
     choose(dock, 4)
     dock.form.values["smooth"].value = 10
     extracted(qtbot, dock)
-    dock.python.click()
+    dock.copies.python.click()
     assert "medgs.extract_surface(model, label=4, spacing=2.0, smooth=10)" in QApplication.clipboard().text()
-    dock.command.click()
+    dock.copies.command.click()
     assert (
         QApplication.clipboard().text()
         == "medgs surface scan.medgs -o surface.ply --label 4 --spacing 2.0 --smooth 10\n"

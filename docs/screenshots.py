@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QApplication
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1280, 800)
@@ -47,14 +47,16 @@ def take(viewer: napari.Viewer, path: Path) -> None:
 
 
 def open_dock(viewer: napari.Viewer, name: str) -> Any:
-    """Return a dock of the plugin, opened beside the others."""
+    """Return a dock of the plugin, opened in the place of the others."""
     _, widget = viewer.window.add_plugin_dock_widget("medgs-napari", name, tabify=True)
     return widget
 
 
-def show(viewer: napari.Viewer, widget: QWidget) -> None:
-    """Bring a dock to the front, and a slice between measured ones into view."""
-    widget.parent().raise_()
+def show(viewer: napari.Viewer, name: str, docks: dict[str, Any]) -> None:
+    """Show one dock and hide the others, and bring a slice between measured ones into view."""
+    for other, widget in docks.items():
+        widget.parent().setVisible(other == name)
+    wait(0.2)
     viewer.reset_view()
     viewer.dims.set_current_step(viewer.dims.ndim - 3, SLICE)
 
@@ -71,15 +73,16 @@ def paint(viewer: napari.Viewer, segment: Any) -> None:
     painted.events.paint(value=[])
 
 
-def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) -> None:
+def structures(viewer: napari.Viewer, docks: dict[str, Any], folder: Path) -> None:
     """Propagate what was painted, extract its surfaces, and take a picture of each dock."""
+    segment, surface = docks["Segment"], docks["Surface"]
     for layer in viewer.layers:
         layer.visible = layer.name == "brain MRI"
     paint(viewer, segment)
     segment.propagate.click()
     keep_going(lambda: segment.panel.bar.isHidden())
     viewer.layers[segment.form.layer.name].visible = False
-    show(viewer, segment)
+    show(viewer, "Segment", docks)
     viewer.dims.set_current_step(viewer.dims.ndim - 3, PROPAGATED)
     keep_going(lambda: "count as" in segment.slices.text())
     take(viewer, folder / "segment.png")
@@ -91,7 +94,7 @@ def structures(viewer: napari.Viewer, segment: Any, surface: Any, folder: Path) 
         layer.visible = layer.name.startswith("brain MRI label ")
     viewer.layers["brain MRI label 1"].blending = "additive"  # to look through
     viewer.dims.ndisplay = 3
-    show(viewer, surface)
+    show(viewer, "Surface", docks)
     viewer.layers.selection.active = viewer.layers["brain MRI label 2"]
     viewer.scene.camera.set_view_direction(view_direction=FROM, up_direction=(1, 0, 0))
     viewer.scene.camera.zoom *= CLOSER
@@ -106,22 +109,21 @@ def main() -> None:
     viewer = napari.Viewer()
     viewer.window.resize(*SIZE)
     viewer.open_sample("medgs-napari", "brain_mri")
-    train = open_dock(viewer, "Train")
-    interpolate = open_dock(viewer, "Interpolate")
-    segment, surface = open_dock(viewer, "Segment"), open_dock(viewer, "Surface")
+    docks = {name: open_dock(viewer, name) for name in ("Train", "Interpolate", "Segment", "Surface")}
+    train, interpolate = docks["Train"], docks["Interpolate"]
     keep_going(lambda: "Gaussians" in train.plan.text())
     train.start.click()
     keep_going(lambda: train.run is None)
-    show(viewer, train)
+    show(viewer, "Train", docks)
     take(viewer, folder / "train.png")
     interpolate.form.shown_as.setCurrentIndex(1)
     interpolate.interpolate.click()
     keep_going(lambda: interpolate.panel.bar.isHidden())
     interpolate.uncertainty.click()
     keep_going(lambda: interpolate.panel.bar.isHidden())
-    show(viewer, interpolate)
+    show(viewer, "Interpolate", docks)
     take(viewer, folder / "interpolate.png")
-    structures(viewer, segment, surface, folder)
+    structures(viewer, docks, folder)
     viewer.close()
 
 

@@ -20,6 +20,8 @@ from medgs_napari._qt import bare_column, button, complain, copy_text, row, tell
 
 CSV = ".csv"
 TABLE_HEIGHT = 130
+SEEN_COLUMNS = 4
+"""Of the table; the others are in the tooltip of a row, and in what is copied or saved."""
 
 
 class MeasuresWidget(QWidget):
@@ -35,7 +37,7 @@ class MeasuresWidget(QWidget):
         assert vertical is not None
         assert horizontal is not None
         vertical.hide()
-        horizontal.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        horizontal.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.copy = button("Copy table", "Put the table on the clipboard, for a spreadsheet.", self._copy)
         self.save = button("Save table …", "Write the table to a CSV file.", self._ask_save)
         layout = bare_column(self)
@@ -46,12 +48,16 @@ class MeasuresWidget(QWidget):
         """Show what these measure."""
         self.surfaces = tuple(surfaces)
         head = head_of(self.surfaces[0].unit) if self.surfaces else []
-        self.table.setColumnCount(len(head))
-        self.table.setHorizontalHeaderLabels(head)
+        self.table.setColumnCount(min(len(head), SEEN_COLUMNS))
+        self.table.setHorizontalHeaderLabels(head[:SEEN_COLUMNS])
         self.table.setRowCount(len(self.surfaces))
         for place, surface in enumerate(self.surfaces):
-            for column, text in enumerate(shown_row(surface)):
-                self.table.setItem(place, column, QTableWidgetItem(text))
+            texts = shown_row(surface)
+            rest = "\n".join(f"{title}: {text}" for title, text in zip(head, texts, strict=True))
+            for column, text in enumerate(texts[:SEEN_COLUMNS]):
+                item = QTableWidgetItem(text)
+                item.setToolTip(rest)
+                self.table.setItem(place, column, item)
 
     def _copy(self) -> None:
         copy_text(table_text(self.surfaces, "\t"), "Table")

@@ -81,6 +81,7 @@ def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
     table = dock.measures.table
     assert [table.item(k, 0).text() for k in range(2)] == ["label 1", "label 4"]
     assert table.item(0, 2).text() == shown_row(surfaces[0])[2]
+    assert f"Centroid z, mm: {shown_row(surfaces[0])[-1]}" in table.item(0, 0).toolTip()
     layer = viewer.layers["scan label 1"]
     world = np.array([layer.data_to_world(vertex) for vertex in layer.data[0][:10]])
     np.testing.assert_allclose(world[:, ::-1], surfaces[0].vertices[:10], atol=1e-5)

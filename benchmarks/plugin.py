@@ -78,7 +78,9 @@ def turn(viewer: napari.Viewer, layer: napari.layers.Image, model: Fitted) -> st
     """Return how late the window is when the axes are turned to see slices from the side that nothing rendered yet."""
     (drawn,) = virtual_layers("phantom", model.model, model.frames, medgs.RenderConfig(factor=4))
     layer.data = drawn.data
-    ahead = watch_sections(viewer) and ahead_of(layer)
+    watch_sections(viewer)
+    ahead = ahead_of(layer)
+    assert ahead is not None
     wait(1)
     delays, begun = Delays(), time.perf_counter()
     viewer.dims.order = (1, 0, 2)

@@ -16,7 +16,6 @@ from medgs_napari._fit_task import Fit, FitTask, Order
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._live import LiveLayers
 from medgs_napari._qt import complain
-from medgs_napari._sections import watch_sections
 from medgs_napari._session import Fitted, Session
 from medgs_napari._ticker import Relay, Ticker
 
@@ -46,7 +45,7 @@ class FitRun:
     """Emitted with the `Fitted`, or None, and the `Outcome`."""
 
     def __init__(self, viewer: ViewerModel, session: Session, order: Order) -> None:
-        self.order, self._session, self._viewer = order, session, viewer
+        self.order, self._session = order, session
         self._show, self._refresh = Relay(self._shown), Relay(self._refreshed)
         task = FitTask(order, self._show, self._refresh)
         self._live: LiveLayers | None = LiveLayers(viewer, task)
@@ -86,7 +85,6 @@ class FitRun:
         self._session.end()
         if live is not None and self._open():
             live.finish(fit)
-            watch_sections(self._viewer)
         if fit is not None:
             order = self.order
             source_name = order.recipe.inputs[0].name

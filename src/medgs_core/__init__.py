@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from medgs_core.slices import SliceStack, stack_slices
     from medgs_core.surface import extract_surface, extract_surfaces
     from medgs_core.surface_metrics import chamfer, surface_distances
+    from medgs_core.threads import work_alone
     from medgs_core.volume import IntensityWindow, Volume
 
     __version__: str
@@ -108,6 +109,7 @@ _HOMES = {
     "ssim": "metrics",
     "stack_slices": "slices",
     "surface_distances": "surface_metrics",
+    "work_alone": "threads",
     "write_surface": "formats.meshes",
     "write_volume": "formats",
 }
@@ -170,6 +172,7 @@ __all__ = [
     "ssim",
     "stack_slices",
     "surface_distances",
+    "work_alone",
     "write_surface",
     "write_volume",
 ]

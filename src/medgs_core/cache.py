@@ -32,6 +32,11 @@ class RecentlyUsed(Generic[Value]):
         """Return how many results of so many bytes fit in, at least one."""
         return max(1, self._max_bytes // max(size, 1))
 
+    def peek(self, key: Hashable) -> Value | None:
+        """Return the result for the key if it is at hand, None otherwise; that does not count as a use."""
+        with self._lock:
+            return self._kept[key][0] if key in self._kept else None
+
     def part(self, kind: str) -> "RecentlyUsed[Value]":
         """Return a memory of its own that begins with the results whose keys are tuples that begin with a kind."""
         part: RecentlyUsed[Value] = RecentlyUsed(self._max_bytes)

@@ -65,6 +65,10 @@ class LazyVolume:
         rendered: Voxels = self._rendered.get(i, compute, lambda plane: plane.nbytes)
         return rendered
 
+    def known(self, i: int) -> Voxels | None:
+        """Return slice i as `plane` does if it was rendered lately, None if it would have to be rendered."""
+        return self._rendered.peek(i)
+
     def __getitem__(self, key: Any) -> Any:
         """Return what the same NumPy index picks of the whole volume; only the slices that it touches are rendered.
 

@@ -81,7 +81,11 @@ def evenly(items: int) -> npt.NDArray[Any]:
     return np.arange(items + 1)
 
 
-def _become_helper() -> None:
+def work_alone() -> None:
+    """Have the calling thread do from now on alone what others share out: for work beside a program that shall answer.
+
+    What it computes stays the same to the bit.
+    """
     _place.helper = True
 
 
@@ -122,7 +126,7 @@ def follow_threads(
         yield from map(function, things)
         return
     most = max(1, WORKING_BYTES // max(1, working_bytes))
-    pool = ThreadPoolExecutor(min(thread_count(), most), initializer=_become_helper)
+    pool = ThreadPoolExecutor(min(thread_count(), most), initializer=work_alone)
     try:
         yield from pool.map(function, things)
     finally:

@@ -6,12 +6,15 @@ A model and its frame come in; array-likes that render only what is looked at go
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from medgs_napari._ahead import Ahead
 from medgs_napari._frames import Frame
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 LARGEST_COARSE_SIDE = 256
 """Pixels of a slice of the coarse level: that is enough in 3-D, and napari takes it in 2-D only for canvases smaller
 than that."""
+
+DRAWING = "napari.layers._scalar_field._slice"
+"""The module of napari that asks for what is drawn, and for nothing else. If a version has another one, drawing waits
+until all that it shows is rendered."""
 
 
 class Source(Protocol):
@@ -73,7 +80,8 @@ class LayerArray:
     """A volume as the data of a layer: axes in the layer's order, those without a part in the volume of length 1.
 
     An index of slices that keeps all slices of the volume gives a view, which renders nothing: napari cuts out what is
-    in sight first, and picks the slice then. Any other index gives an array.
+    in sight first, and picks the slice then. Any other index gives an array, all of it rendered; only napari, when it
+    draws a cross-section, gets it as well as it is known.
 
     Parameters
     ----------
@@ -124,7 +132,7 @@ class LayerArray:
             view = copy.copy(self)
             view._ranges = tuple(picked)
             return view
-        return self._rendered(picked)
+        return self._read(picked, _drawn(sys._getframe(1)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Return all of it, all of it rendered."""
@@ -132,7 +140,7 @@ class LayerArray:
             raise ValueError(
                 "A volume that renders on access becomes an array by a copy only, got copy=False; leave it out."
             )
-        return np.asarray(self._rendered(list(self._ranges)), dtype=dtype)
+        return np.asarray(self._read(list(self._ranges), _drawn(sys._getframe(1))), dtype=dtype)
 
     def _expanded(self, key: Any) -> list[Any]:
         given = list(key) if isinstance(key, tuple) else [key]
@@ -140,19 +148,25 @@ class LayerArray:
         rest = given[dots + 1 :]
         return [*given[:dots], *[slice(None)] * (self.ndim - dots - len(rest)), *rest]
 
-    def _rendered(self, picked: list[Any]) -> Any:
-        """Return the steps picked of each axis, an integer or a range."""
+    def _read(self, picked: list[Any], drawn: bool) -> Any:
+        """Return the steps picked of each axis, an integer or a range; only as well as it is known if it is drawn."""
         wanted: list[Any] = [slice(None)] * 3
         for axis, steps in zip(self._order, picked, strict=False):
             if axis is not None:
                 wanted[axis] = as_slice(steps)
-        block = self._cut(self.source[tuple(wanted)])
+        source, key = self.source, tuple(wanted)
+        block = self._cut(source.glance(key) if drawn and isinstance(source, Ahead) else source[key])
         axes = [axis for axis in self._order if axis is not None]
         turned = block.transpose(*axes, *range(3, block.ndim))
         whole = np.expand_dims(turned, tuple(place for place, axis in enumerate(self._order) if axis is None))
         dropped: list[Any] = [slice(None) if isinstance(one, range) else 0 for one in picked[: len(self._order)]]
         color = [as_slice(one) if isinstance(one, range) else one for one in picked[len(self._order) :]]
         return whole[(*dropped, *color)]
+
+
+def _drawn(caller: FrameType) -> bool:
+    """Return whether it is napari that asks, in order to draw."""
+    return caller.f_globals.get("__name__") == DRAWING
 
 
 def as_slice(steps: int | range) -> slice:

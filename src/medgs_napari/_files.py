@@ -171,7 +171,10 @@ def _read_model(path: str) -> list[LayerData]:
     fitted = fitted_from_file(medgs.load_model(path), path)
     viewer = current_viewer()
     if viewer is not None:
+        from medgs_napari._sections import watch_sections
+
         session_of(viewer).add(fitted)
+        watch_sections(viewer)
     config = medgs.RenderConfig(factor=FACTOR)
     layers = virtual_layers(f"{fitted.name} x{FACTOR}", fitted.model, fitted.frames, config)
     return [(drawn.data, drawn.settings, "image") for drawn in layers]

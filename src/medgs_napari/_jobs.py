@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -69,7 +70,7 @@ class Job(Generic[Result]):
         self._thread = threading.Thread(target=self._run, name="medgs job")
         self._cancelled = threading.Event()
         self._paused = threading.Event()
-        self._latest: Any = None
+        self._latest: deque[Any] = deque(maxlen=1)  # leaves and takes in one go each, so that no word is lost between
         self._kept: Result | None = None
         self._outcome: Outcome[Result] | None = None
         self._told = False
@@ -103,7 +104,7 @@ class Job(Generic[Result]):
 
     def report(self, state: Any) -> None:
         """Leave word of how things stand; called in the thread."""
-        self._latest = state
+        self._latest.append(state)
 
     def step(self, done: int, total: int, doing: str = "") -> None:
         """Leave word of how far it is, and stop here if it is to end; called in the thread."""
@@ -124,9 +125,8 @@ class Job(Generic[Result]):
     def poll(self) -> bool:
         """Hand on what was left since, in the caller's thread; return whether the job still runs."""
         outcome = self._outcome  # before the news, or the last of them could be missed
-        latest, self._latest = self._latest, None
-        if latest is not None:
-            self.news.emit(latest)
+        if self._latest:
+            self.news.emit(self._latest.pop())
         if outcome is not None and not self._told:
             self._told = True
             self._outcome = None

@@ -11,10 +11,12 @@ import numpy as np
 
 from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import Nearest, Part, virtual_levels
+from medgs_napari._between import Between
 from medgs_napari._grids import METADATA as GRID
 from medgs_napari._grids import Grid
 from medgs_napari._rendered import METADATA, Slices
 from medgs_napari._results import find_results, show_result
+from medgs_napari._sections import watch_sections
 from medgs_napari._session import Fitted
 
 if TYPE_CHECKING:
@@ -98,8 +100,11 @@ def show_fine_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, 
         "multiscale": True,
         "metadata": {METADATA: _slices(fitted, lazy.coordinates)},
     }
-    levels = virtual_levels(Ahead(lazy), coarse, frame, Part(), labels)
-    return show_result(viewer, fitted, FINE, "labels", levels, settings)
+    fine = Ahead(lazy, Between(labels, model.axis, (), lazy.coordinates, labels=True))
+    levels = virtual_levels(fine, coarse, frame, Part(), labels)
+    layer = show_result(viewer, fitted, FINE, "labels", levels, settings)
+    watch_sections(viewer)
+    return layer
 
 
 def show_confidence(viewer: ViewerModel, fitted: Fitted, sure: medgs.Volume) -> Layer:

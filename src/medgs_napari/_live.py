@@ -12,6 +12,7 @@ import numpy as np
 from medgs_napari._arrays import Nearest, virtual_levels
 from medgs_napari._fit_task import Fit, FitTask
 from medgs_napari._rendered import METADATA, Drawn, blank_layers, virtual_layers
+from medgs_napari._sections import watch_sections
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -93,6 +94,7 @@ class LiveLayers:
                 layer.name = f"{layer.name.removesuffix(FITTING)} x{self._task.order.factor}"
             layer.data = ready.data
         self._layers = []
+        watch_sections(self._viewer)
 
     def _present(self) -> list[tuple[Any, Drawn]]:
         return [(layer, drawn) for layer, drawn in self._layers if layer in self._viewer.layers]

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from medgs_napari._rendered import METADATA, Slices
+from medgs_napari._sections import ahead_of, watch_sections
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
 FONT_SIZE = 8
 
@@ -27,12 +29,15 @@ class SliceMarks:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._on = False
+        watch_sections(viewer)
 
     def turn(self, on: bool) -> None:
         """Show the text from now on, or no longer."""
         if on == self._on:
             return
         self._on = on
+        sections = watch_sections(self._viewer)
+        (sections.drawn.connect if on else sections.drawn.disconnect)(self.update)
         viewer, overlay = self._viewer, self._viewer.canvas.overlays.text
         for event in (
             viewer.dims.events.current_step,
@@ -64,7 +69,15 @@ def describe_shown(viewer: ViewerModel) -> str:
     slices: Slices = layer.metadata[METADATA]
     offset = viewer.dims.ndim - layer.ndim
     if offset + slices.axis in viewer.dims.displayed:
-        count = int(slices.measured.sum())
-        return f"{count} of {len(slices.measured)} slices {slices.words[0]}"
+        return describe_crossed(layer, slices)
     index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
     return slices.describe(index) if 0 <= index < len(slices.measured) else ""
+
+
+def describe_crossed(layer: Layer, slices: Slices) -> str:
+    """Return how many slices that are seen from the side were measured, and whether the others are rendered."""
+    measured, count = slices.measured, len(slices.measured)
+    ahead = ahead_of(layer)
+    waiting = sum(not measured[i] for i in ahead.missing) if ahead else 0
+    first = f"CROSS-SECTION, {count - waiting} of {count} slices rendered\n" if waiting else ""
+    return f"{first}{measured.sum()} of {count} slices {slices.words[0]}"

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medgs_napari._between import Between, in_plane
+
 if TYPE_CHECKING:
     import medgs_core as medgs
 
 MOST_AT_ONCE = 4
 """Slices rendered between two looks at what is wanted: the viewer may have moved on."""
+
+MOST_BYTES = 256 * 2**20
+"""Memory for rendered slices: where a cross-section takes more, the rest of it stays blended until the fit is done."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,15 +43,14 @@ class Preview:
     """
 
     def __init__(self, volume: medgs.Volume, axis: int, factor: int, changed: Callable[[], None]) -> None:
-        self._volume, self._axis, self._factor, self._changed = volume, axis, factor, changed
-        self._measured = np.moveaxis(volume.voxels, axis, 0)
-        count = (len(self._measured) - 1) * factor + 1
-        shape = list(volume.voxels.shape)
-        shape[axis] = count
-        self.shape: tuple[int, ...] = tuple(shape)
-        self.dtype = volume.voxels.dtype
-        self._rendered: dict[int, tuple[int, Any]] = {}  # slice: version, plane
+        self._axis, self._factor, self._changed = axis, factor, changed
+        count = (volume.voxels.shape[axis] - 1) * factor + 1
+        self._between = Between(volume, axis, (), np.arange(count) / factor)
+        self.shape, self.dtype = self._between.shape, self._between.dtype
+        self._room = max(1, MOST_BYTES * volume.voxels.shape[axis] // volume.voxels.nbytes)
+        self._rendered: dict[int, tuple[int, Any]] = {}  # slice: version, plane; those rendered last are last
         self._wanted: list[int] = []
+        self._last = 0
         self._model: medgs.FittedModel | None = None
         self._version = 0
         self._closed = False
@@ -81,34 +85,27 @@ class Preview:
         """Wait until the rendering thread has ended."""
         self._thread.join()
 
-    def __getitem__(self, key: tuple[Any, ...]) -> Any:
-        """Return a part as well as it is known, and have it rendered better if it can be."""
-        along = key[self._axis]
-        touched = range(self.shape[self._axis])[along] if isinstance(along, slice) else range(along, along + 1)
-        planes = np.stack([self._plane(i) for i in touched])
+    def __getitem__(self, key: tuple[slice, ...]) -> Any:
+        """Return what slices pick as well as it is known, and have it rendered better if it can be."""
+        touched, inside = range(self.shape[self._axis])[key[self._axis]], in_plane(key, self._axis)
+        block = self._between[key]
+        planes = np.moveaxis(block, self._axis, 0)
         with self._work:
-            self._wanted = list(touched)
+            for place, i in enumerate(touched):
+                if i in self._rendered:
+                    planes[place] = self._rendered[i][1][inside]
+            if len(touched) == 1:
+                self._last = touched[0]
+            self._wanted = sorted(touched, key=lambda i: abs(i - self._last))
             self._work.notify()
-        block = np.moveaxis(planes, 0, self._axis)
-        return block[tuple(slice(None) if k == self._axis else entry for k, entry in enumerate(key))]
-
-    def _plane(self, i: int) -> Any:
-        found = self._rendered.get(i)
-        if found is not None:
-            return found[1]
-        k, rest = divmod(i, self._factor)
-        if rest == 0:
-            return self._measured[k]
-        part = rest / self._factor
-        blend = (1.0 - part) * self._measured[k] + part * self._measured[k + 1]
-        return (np.rint(blend) if self.dtype.kind in "iu" else blend).astype(self.dtype)
+        return block
 
     def _stale(self) -> list[int]:
-        """Return slices that are looked at and could be better."""
+        """Return slices that are looked at and could be better, the nearest to the last single one first."""
         if self._model is None:
             return []
         between = [i for i in self._wanted if i % self._factor or i // self._factor in self._model.skipped]
-        return [i for i in between if self._rendered.get(i, (0,))[0] < self._version]
+        return [i for i in between[: self._room] if self._rendered.get(i, (0,))[0] < self._version]
 
     def _render(self) -> None:
         lazy, rendered = None, 0
@@ -125,8 +122,16 @@ class Preview:
                     assert model is not None
                     lazy, rendered = medgs.lazy_volume(model, factor=self._factor), version
                 for i in stale:
-                    self._rendered[i] = (version, lazy.plane(i))
+                    self._keep(i, version, lazy.plane(i))
             except Exception as error:  # the fit goes on, and will tell of what ails it
                 _log.warning("The preview stops, the fit goes on: %s", error, exc_info=error)
                 return
             self._changed()
+
+    def _keep(self, i: int, version: int, plane: Any) -> None:
+        """Remember a slice, in place of the one that was rendered longest ago where there is no room."""
+        with self._work:
+            self._rendered.pop(i, None)
+            self._rendered[i] = (version, plane)
+            if len(self._rendered) > self._room:
+                del self._rendered[next(iter(self._rendered))]

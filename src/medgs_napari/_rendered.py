@@ -13,6 +13,7 @@ import numpy as np
 
 from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of, virtual_levels
+from medgs_napari._between import Between
 from medgs_napari._frames import Frame, frame_of_volume
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def virtual_layers(
 
     sampling = regular_sampling(model, config)
     lazy = medgs.lazy_volume(model, config)
-    fine = Ahead(lazy)
+    standin = Between(model.volume, model.axis, model.skipped, lazy.coordinates) if model.has_source else None
+    fine = Ahead(lazy, standin)
     coarse = Nearest(model.volume, model.axis, model.skipped, lazy.coordinates)
     layers = []
     for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):

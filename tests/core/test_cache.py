@@ -147,3 +147,13 @@ def test_a_part_keeps_the_results_of_one_kind_and_goes_its_own_way():
     part.get(("flow", 1), never, size)
     assert part.get(("estimate", 1), lambda: "anew", size) == "anew"
     assert memory.get(("estimate", 1), never, size) == "x"
+
+
+def test_a_look_computes_nothing_and_is_no_use_of_the_result():
+    memory = RecentlyUsed(20)
+    assert memory.peek("a") is None
+    for key in ("a", "b"):
+        memory.get(key, lambda key=key: key.upper(), lambda value: 10)
+    assert memory.peek("a") == "A"
+    memory.get("c", lambda: "C", lambda value: 10)
+    assert (memory.peek("a"), memory.peek("b"), memory.peek("c")) == (None, "B", "C")

@@ -194,6 +194,12 @@ class TestWork:
             lazy[i]
         assert rendered == [0.0, 0.5, 1.0, 0.5]
 
+    def test_what_is_known_is_told_without_rendering(self, monkeypatch):
+        lazy, rendered = spied(fitted(axis=0), monkeypatch, factor=2)
+        assert lazy.known(1) is None
+        np.testing.assert_array_equal(lazy[1], lazy.known(1), strict=True)
+        assert rendered == [0.5]
+
     def test_a_slice_cannot_be_written_to_by_one_of_its_readers(self):
         lazy = lazy_volume(fitted(axis=0), factor=2)
         with pytest.raises(ValueError, match="read-only"):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from medgs_core.threads import WORKING_BYTES, evenly, follow_threads, map_in_threads, share
+from medgs_core.threads import WORKING_BYTES, evenly, follow_threads, map_in_threads, share, work_alone
 
 
 def test_results_come_in_order_whoever_is_first():
@@ -70,3 +70,18 @@ def test_whoever_stops_asking_ends_what_has_not_begun():
     assert next(followed) == 0
     followed.close()
     assert len(begun) < 100
+
+
+def test_a_thread_that_works_alone_shares_nothing_out():
+    places = []
+
+    def work():
+        work_alone()
+        places.extend([threading.get_ident(), *map_in_threads(lambda _: threading.get_ident(), range(3))])
+        share(lambda first, end: places.append(threading.get_ident()), evenly(7))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(places) == 5
+    assert set(places) == {thread.ident}

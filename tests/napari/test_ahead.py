@@ -1,3 +1,7 @@
+import gc
+import threading
+import weakref
+
 import numpy as np
 import pytest
 
@@ -21,6 +25,9 @@ class Lazy:
             raise MemoryError
         return np.full((3, 4), i, np.uint8)
 
+    def known(self, i):
+        return self.plane(i) if i in self.rendered else None
+
     def __getitem__(self, key):
         along = key[2]
         touched = range(9)[along] if isinstance(along, slice) else [along]
@@ -42,10 +49,10 @@ def settle(ahead):
 def test_the_next_slices_come_in_the_direction_of_the_slider(ahead):
     assert (ahead[WHOLE, WHOLE, slice(3, 4)] == 3).all()
     settle(ahead)
-    assert ahead._lazy.rendered == [3, 4, 5]
+    assert ahead._lazy.rendered == [3, 4, 5, 6]
     ahead[WHOLE, WHOLE, slice(2, 3)]
     settle(ahead)
-    assert ahead._lazy.rendered == [3, 4, 5, 2, 1, 0]
+    assert ahead._lazy.rendered == [3, 4, 5, 6, 2, 1, 0]
 
 
 def test_at_the_end_there_is_nothing_ahead(ahead):
@@ -64,3 +71,82 @@ def test_an_error_comes_up_where_its_slice_is_asked_for(ahead):
     settle(ahead)
     with pytest.raises(MemoryError):
         ahead[WHOLE, WHOLE, slice(7, 8)]
+
+
+class TestGlance:
+    """What napari draws of a cross-section."""
+
+    STANDIN = np.full((3, 4, 9), 99, np.uint8)
+    ACROSS = (slice(1, 2), WHOLE, WHOLE)
+
+    @pytest.fixture
+    def told(self):
+        return threading.Event()
+
+    @pytest.fixture
+    def ahead(self, told, monkeypatch):
+        monkeypatch.setattr("medgs_napari._ahead.TELL_SECONDS", 100.0)
+        monkeypatch.setattr(Lazy, "plane", lambda lazy, i: lazy.rendered.append(i) or np.full((3, 4), i, np.uint8))
+        made = Ahead(Lazy(), self.STANDIN)
+        made.better = told.set
+        yield made
+        made._pool.shutdown()
+
+    def test_it_is_stood_in_for_at_once_and_rendered_soon(self, ahead, told):
+        ahead._last = 4
+        assert (ahead.glance(self.ACROSS) == 99).all()
+        assert told.wait(10)
+        assert ahead._lazy.rendered == [4, 3, 5, 2, 6, 1, 7, 0, 8]
+        assert ahead.missing == frozenset()
+        np.testing.assert_array_equal(ahead.glance(self.ACROSS)[0, 0], np.arange(9))
+
+    def test_unless_nobody_would_draw_it_again(self, ahead):
+        ahead.better = None
+        np.testing.assert_array_equal(ahead.glance(self.ACROSS)[0, 0], np.arange(9))
+
+    def test_a_single_slice_is_rendered_and_ends_it(self, ahead, monkeypatch):
+        monkeypatch.setattr(ahead._pool, "submit", lambda *_: None)
+        ahead.glance(self.ACROSS)
+        assert ahead.crossed
+        assert len(ahead.missing) == 9
+        assert (ahead.glance((WHOLE, WHOLE, slice(3, 4))) == 3).all()
+        assert not ahead.crossed
+
+    def test_whoever_reads_gets_the_truth(self, ahead):
+        ahead.glance(self.ACROSS)
+        np.testing.assert_array_equal(ahead[self.ACROSS][0, 0], np.arange(9))
+
+    def test_nothing_is_rendered_for_a_layer_that_is_gone(self, told, monkeypatch):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def plane(lazy, i):
+            lazy.rendered.append(i)
+            begun.set()
+            assert go_on.wait(10)
+            return np.zeros((3, 4), np.uint8)
+
+        monkeypatch.setattr(Lazy, "plane", plane)
+        lazy = Lazy()
+        ahead = Ahead(lazy, self.STANDIN)
+        ahead.better = told.set
+        ahead.glance(self.ACROSS)
+        assert begun.wait(10)
+        gone, threads = weakref.ref(ahead), list(ahead._pool._threads)
+        del ahead
+        go_on.set()
+        for thread in threads:
+            thread.join(10)
+        gc.collect()
+        assert gone() is None
+        assert lazy.rendered == [0]
+        assert not any(thread.is_alive() for thread in threads)
+
+    def test_an_error_leaves_what_there_is(self, ahead, told, monkeypatch, caplog):
+        def broken(lazy, i):
+            raise MemoryError
+
+        monkeypatch.setattr(Lazy, "plane", broken)
+        ahead.glance(self.ACROSS)
+        assert told.wait(10)
+        assert "The cross-section stays as it is" in caplog.text
+        assert len(ahead.missing) == 9

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import medgs_core as medgs
-from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of
+from medgs_napari._ahead import Ahead
+from medgs_napari._arrays import DRAWING, LayerArray, Nearest, Part, parts_of
 from medgs_napari._frames import Frame
 
 PLAIN = {"scale": (1, 1, 1)}
@@ -105,3 +106,18 @@ def test_the_coarse_level_leaves_out_skipped_slices_and_is_thin_where_slices_are
     coarse = Nearest(medgs.Volume(voxels, np.eye(4)), 2, (1,), np.arange(13) / 4)
     assert coarse.shape == (200, 10, 3)
     assert not coarse[slice(None), slice(None), slice(None)].any()
+
+
+def test_only_what_napari_draws_may_be_stood_in_for(model, monkeypatch):
+    lazy = medgs.lazy_volume(model, factor=2)
+    ahead = Ahead(lazy, np.full(lazy.shape, 7, lazy.dtype))
+    ahead.better = lambda: None
+    monkeypatch.setattr(ahead._pool, "submit", lambda *_: None)
+    array = LayerArray(ahead, Frame((2, 1, 0), 0, False, PLAIN), Part(), model.volume)
+    napari = {"__name__": DRAWING, "array": array, "numpy": np}
+    for drawn in ("array[:, 3]", "array[:, :, 1:9][:, 3]", "numpy.asarray(array)"):
+        assert (eval(drawn, napari) == 7).all()
+    truth = medgs.render_volume(model, factor=2).voxels.transpose(2, 1, 0)
+    np.testing.assert_array_equal(array[:, 3], truth[:, 3])
+    np.testing.assert_array_equal(np.asarray(array), truth)
+    np.testing.assert_array_equal(eval("array[5]", napari), truth[5])

@@ -70,3 +70,31 @@ def test_a_snapshot_that_cannot_be_rendered_ends_the_preview_alone(preview, chan
     preview.wait()
     assert "The preview stops" in caplog.text
     assert plane(preview, 5).shape == (48, 40)
+
+
+def test_a_cross_section_is_rendered_from_the_slice_that_was_looked_at_outward(preview, model, monkeypatch):
+    order = []
+    monkeypatch.setattr(preview, "_keep", lambda i, version, plane: order.append(i))
+    plane(preview, 9)
+    preview[slice(3, 4), WHOLE, WHOLE]
+    preview.offer(model)
+    end = time.monotonic() + 20
+    while len(order) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert order[0] == 9
+    assert {*order[1:3]} == {7, 11}
+
+
+def test_no_more_slices_are_kept_than_there_is_memory_for(preview, model):
+    preview._room = 3
+    preview[slice(3, 4), WHOLE, WHOLE]
+    preview.offer(model)
+    end = time.monotonic() + 20
+    while preview._stale() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert preview._stale() == []
+    assert sorted(preview._rendered) == [1, 3, 5]
+    plane(preview, 11)
+    while 11 not in preview._rendered and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(preview._rendered) == 3

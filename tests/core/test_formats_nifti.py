@@ -392,7 +392,7 @@ class TestBadInput:
 
     def test_voxel_size_of_a_nifti_is_refused(self, tmp_path):
         path = save(tmp_path / "scan.nii", random_voxels("u1"))
-        self.refused(path, "for TIFF files only", voxel_size=(1.0, 1.0, 1.0))
+        self.refused(path, "for TIFF and OME-Zarr only", voxel_size=(1.0, 1.0, 1.0))
 
     def test_unreadable_file(self, tmp_path, monkeypatch):
         path = save(tmp_path / "secret.nii", random_voxels("u1"))

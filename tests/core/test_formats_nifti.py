@@ -333,7 +333,7 @@ class TestBadInput:
 
     def test_unknown_ending(self, tmp_path):
         (tmp_path / "scan.png").write_bytes(b"\x89PNG")
-        self.refused(tmp_path / "scan.png", r"must end in \.nii, .* or \.tiff, got")
+        self.refused(tmp_path / "scan.png", r"must end in \.nii, .* or \.zarr, got")
 
     @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
     @pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.99])

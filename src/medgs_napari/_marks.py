@@ -49,6 +49,11 @@ class SliceMarks:
             self.update()
         overlay.visible = on
 
+    def refresh(self) -> None:
+        """Say it again if it is said: slices have come."""
+        if self._on:
+            self.update()
+
     def update(self, event: Any = None) -> None:
         """Say what is shown now."""
         self._viewer.canvas.overlays.text.text = describe_shown(self._viewer)
@@ -64,7 +69,6 @@ def describe_shown(viewer: ViewerModel) -> str:
     slices: Slices = layer.metadata[METADATA]
     offset = viewer.dims.ndim - layer.ndim
     if offset + slices.axis in viewer.dims.displayed:
-        count = int(slices.measured.sum())
-        return f"{count} of {len(slices.measured)} slices {slices.words[0]}"
+        return slices.summary()
     index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
     return slices.describe(index) if 0 <= index < len(slices.measured) else ""

@@ -51,11 +51,15 @@ class Slices:
     words: tuple[str, str, str] = ("MEASURED", "SYNTHETIC", "in place of slice")
     ready: Any = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether all slices are there."""
+        return self.ready is None or bool(self.ready.all())
+
     def summary(self) -> str:
         """Say what all slices are."""
         count, measured = len(self.measured), int(self.measured.sum())
-        missing = 0 if self.ready is None else count - int(self.ready.sum())
-        rest = f"\n{missing} {NOT_READY}" if missing else ""
+        rest = "" if self.finished else f"\n{count - int(self.ready.sum())} {NOT_READY}"
         return f"{measured} of {count} slices {self.words[0]}{rest}"
 
     def describe(self, index: int) -> str:

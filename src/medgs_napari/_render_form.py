@@ -65,6 +65,7 @@ class RenderForm(QWidget):
         self.shown_as.currentIndexChanged.connect(lambda _: self._place.setVisible(self.shown == "folder"))
         for box in (self.sampling, self.shown_as):
             box.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.folder.textChanged.connect(lambda _: self.changed.emit())
         for form in (self.values, self.advanced):
             form.changed.connect(lambda _: self.changed.emit())
 

@@ -9,7 +9,7 @@ import napari
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from medgs_napari._arrays import parts_of
+from medgs_napari._arrays import Part, parts_of
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._marks import SliceMarks
@@ -67,6 +67,7 @@ class RenderWidget(QWidget):
         self.marks_box.toggled.connect(self.marks.turn)
         self.marks_box.setChecked(True)
         self.models.chosen.connect(self._sync)
+        self.panel.changed.connect(self._sync)
         self.form.changed.connect(self._sync)
         self._viewer.dims.events.current_step.connect(self._moved)
         self._sync()
@@ -81,7 +82,11 @@ class RenderWidget(QWidget):
             self.plan.setText("Fit a model in the Train dock, or load one from a file.")
         else:
             try:
-                self.plan.setText(describe_rendering(fitted.model, self.form.config(), KEPT_IN[self.form.shown]))
+                config, shown = self.form.config(), self.form.shown
+                plan = describe_rendering(fitted.model, config, KEPT_IN[shown])
+                parts = parts_of(fitted.model.volume, rgb=fitted.frames[0].rgb)
+                begun = find_stream(self._viewer, fitted, self._whats(config, self.form.path, parts))
+                self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
             except ValueError as mistake:
                 self.plan.setText(str(mistake))
                 possible = False
@@ -102,7 +107,7 @@ class RenderWidget(QWidget):
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:
             return
-        whats = [describe_result(f"{shown} {path}", config, drawn.part) for drawn in layers]
+        whats = self._whats(config, path, [drawn.part for drawn in layers])
         known = find_stream(self._viewer, fitted, whats)
         if shown == "virtual":
             self._show(fitted, whats, layers)
@@ -114,6 +119,11 @@ class RenderWidget(QWidget):
             self._begin_folders(fitted, config, whats, layers, path)
         self._remember(fitted, config, streamed=shown == "folder")
 
+    def _whats(self, config: medgs.RenderConfig, path: str, parts: Sequence[Part]) -> list[str]:
+        """Return what the layers of a rendering show, kept as the form says."""
+        kept = f"folder {path}" if self.form.shown == "folder" else self.form.shown
+        return [describe_result(kept, config, part) for part in parts]
+
     def _show(self, fitted: Fitted, whats: Sequence[str], layers: Sequence[Drawn]) -> None:
         """Show layers; those that are there are brought to the fore."""
         for what, drawn in zip(whats, layers, strict=True):
@@ -124,11 +134,16 @@ class RenderWidget(QWidget):
     ) -> None:
         """Make folders in a thread, or find them begun; then fill them."""
 
+        def work(job: Job[Stream]) -> Stream:
+            stream = stream_in_folders(fitted.model, config, layers, path)
+            job.checkpoint()
+            return stream
+
         def ended(outcome: Outcome[Stream]) -> None:
             if outcome.result is not None:
                 self._fill(fitted, whats, outcome.result)
 
-        self.panel.begin(Job(lambda job: stream_in_folders(fitted.model, config, layers, path)), ended)
+        self.panel.begin(Job(work), ended)
 
     def _fill(self, fitted: Fitted, whats: Sequence[str], stream: Stream) -> None:
         """Show the layers of a stream, and fill in a thread what is missing in them."""

@@ -40,11 +40,11 @@ class Result:
 
 def find_results(viewer: ViewerModel, owner: Any) -> dict[str, Layer]:
     """Return the layers that show something of an owner, by what they show."""
-    found = {}
+    found: dict[str, Layer] = {}
     for layer in viewer.layers:
         result = layer.metadata.get(METADATA)
         if isinstance(result, Result) and result.owner is owner:
-            found[result.what] = layer
+            found.setdefault(result.what, layer)  # not the copy that a user made of it
     return found
 
 

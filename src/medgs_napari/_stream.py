@@ -74,6 +74,10 @@ class Stream:
         """Whether all slices are there."""
         return bool(self.ready.all())
 
+    def describe(self) -> str:
+        """Say how many slices are there already; nothing where all are."""
+        return "" if self.finished else f"{int(self.ready.sum())} are there; Interpolate renders the others."
+
     def __call__(self, job: Job[bool]) -> bool:
         """Fill all slices that are missing; called in the thread of the job."""
         waiting, count = {int(i) for i in np.flatnonzero(~self.ready)}, len(self.ready)

@@ -9,6 +9,7 @@ import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer to an OME-Zarr folder where it stands in the world; return the path. As `write_nifti`."""
+    _check_source(path, finest_of(data, meta))
     return _write(path, OME_ZARR, image_volume(data, meta))
 
 
@@ -73,6 +75,11 @@ def write_labels_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[st
     return _write(path, OME_ZARR, labels_volume(data, meta))
 
 
+def finest_of(data: Any, meta: dict[str, Any]) -> Any:
+    """Return the finest level of the data of a layer."""
+    return data[0] if meta.get("multiscale") else data
+
+
 def image_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
     """Return an image layer, as napari hands it to writers, as a volume where it stands.
 
@@ -87,7 +94,7 @@ def image_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
 
     _check_finished(meta)
     known = {name: meta[name] for name in PLACE if name in meta}
-    finest = data[0] if meta.get("multiscale") else data
+    finest = finest_of(data, meta)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
         layer = Image(finest, contrast_limits=(0, 1), **known)
@@ -102,7 +109,7 @@ def labels_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
     ValueError
         If the layer has fewer than three axes or more than four.
     """
-    volume = _labels_of(data[0] if meta.get("multiscale") else data, meta)
+    volume = _labels_of(finest_of(data, meta), meta)
     return replace(volume, voxels=compact_integers(volume.voxels))
 
 
@@ -130,6 +137,15 @@ def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
         warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
         layer = Labels(np.asarray(data), **known)
     return layer_volume(layer)
+
+
+def _check_source(path: str, data: Any) -> None:
+    """Refuse to replace the folder that the slices are read from while they are looked at."""
+    source = getattr(getattr(data, "source", None), "path", None)
+    if source is not None and Path(path).resolve() == Path(source).resolve():
+        raise ValueError(
+            f"A layer that is read from a folder must be saved to another one, got '{path}'; change the name."
+        )
 
 
 def _check_finished(meta: dict[str, Any]) -> None:

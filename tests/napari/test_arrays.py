@@ -1,9 +1,12 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
 import medgs_core as medgs
 from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of
 from medgs_napari._frames import Frame
+from medgs_napari._rendered import frames_of_model, virtual_layers
 
 PLAIN = {"scale": (1, 1, 1)}
 
@@ -105,3 +108,10 @@ def test_the_coarse_level_leaves_out_skipped_slices_and_is_thin_where_slices_are
     coarse = Nearest(medgs.Volume(voxels, np.eye(4)), 2, (1,), np.arange(13) / 4)
     assert coarse.shape == (200, 10, 3)
     assert not coarse[slice(None), slice(None), slice(None)].any()
+
+
+def test_a_duplicate_of_a_layer_shares_what_renders(model):
+    (drawn,) = virtual_layers("scan", model, frames_of_model(model), medgs.RenderConfig(factor=2))
+    again = deepcopy(drawn.data)
+    assert again[0].source is drawn.data[0].source
+    np.testing.assert_array_equal(np.asarray(again[0][3]), np.asarray(drawn.data[0][3]))

@@ -182,6 +182,14 @@ class TestOmeZarr:
         np.testing.assert_array_equal(np.asarray(data[2]), VOXELS[:, :, 2].T)
         assert [key[2] for key in read] == [slice(2, 3)]
 
+    def test_a_folder_that_is_looked_at_is_not_replaced(self, tmp_path):
+        medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")
+        layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        with pytest.raises(ValueError, match="must be saved to another one"):
+            write_ome_zarr(str(tmp_path / "a.zarr"), *layer.as_layer_data_tuple()[:2])
+        (path,) = write_ome_zarr(str(tmp_path / "b.zarr"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(medgs.read_volume(path).voxels, VOXELS)
+
     def test_a_series_with_a_slope_shows_what_was_measured(self, tmp_path):
         series = medgs.Volume(np.stack([VOXELS, VOXELS], axis=3), np.eye(4), slope=2.0, series=True)
         medgs.write_volume(series, tmp_path / "a.zarr")

@@ -60,7 +60,7 @@ def hold_after(monkeypatch, count):
     checkpoint, seen = Job.checkpoint, []
 
     def waiting(job):
-        if len(seen) == count:
+        if seen.count(job) == count:  # another job makes the folders
             job._cancelled.wait()
         checkpoint(job)
         seen.append(job)
@@ -102,6 +102,7 @@ def test_a_cancelled_stream_keeps_what_it_has_and_goes_on(qtbot, viewer, dock, m
     for i, ready in enumerate(stream.ready):
         viewer.dims.set_current_step(0, i)
         assert viewer.canvas.overlays.text.text.startswith("NOT RENDERED YET") != ready
+    assert f"{stream.ready.sum()} are there; Interpolate renders the others." in dock.plan.text()
     layer.name = "mine"
     dock.interpolate.click()
     done(qtbot, dock)
@@ -212,6 +213,23 @@ def test_a_stream_ends_with_its_dock_and_keeps_its_layer(qtbot, viewer, dock, mo
     dock.deleteLater()
     qtbot.waitUntil(lambda: job.cancelled and not stream.running and not job.running, timeout=TIMEOUT)
     assert len(viewer.layers) == 1
+
+
+def test_a_stream_ends_with_the_window(qtbot, make_napari_viewer, model, monkeypatch, tmp_path):
+    viewer = make_napari_viewer()
+    session_of(viewer).add(fitted_from_file(model, "scan.medgs"))
+    dock = RenderWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Interpolate")
+    choose(dock.form.shown_as, "folder")
+    dock.form.folder.setText(str(tmp_path / "fine.zarr"))
+    hold_after(monkeypatch, 2)
+    dock.interpolate.click()
+    qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+    stream, job = dock._stream[0], dock.panel.job
+    qtbot.waitUntil(lambda: stream.ready.sum() == 2, timeout=TIMEOUT)
+    viewer.close()
+    qtbot.waitUntil(lambda: not stream.running and not job.running, timeout=TIMEOUT)
+    assert medgs.open_volume(tmp_path / "fine.zarr").written.sum() == 2
 
 
 @pytest.mark.parametrize("shown", ["virtual", "streamed", "folder"])

@@ -1,11 +1,12 @@
 """Folded Gaussians: fit a stack of slices, render the slices that were never measured.
 
-volume = read_volume("scan.nii.gz")                        # NIfTI, TIFF, OME-TIFF; voxels as stored
+volume = read_volume("scan.nii.gz")                        # NIfTI, TIFF, OME-TIFF, OME-Zarr; voxels as stored
 result = fit_model(volume, FitConfig(preset="balanced"))   # Gaussians that live across slices
 print(result.scores)                                       # hidden slices, against the classical methods
 between = render_slice(result.model, 12.5)                 # halfway between slices 12 and 13
 dense = render_volume(result.model, factor=4)              # a Volume; measured slices come back exactly
 write_volume(dense, "fine.nii.gz")                         # same world, dtype and intensity scale
+stream_volume(result.model, "fine.ome.zarr", factor=4).fill_all()  # the same, never more than slices in memory
 save_model(result.model, "scan.medgs")                     # and load_model reads it back
 both = combine_volumes(t1, t2)                             # images on one grid share a model; split_volume undoes it
 labeled = fit_labels(result.model, painted)                # structures marked on a few slices, for all slices
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.formats.meshes import write_surface
+    from medgs_core.formats.streamed import StreamedVolume, create_volume, open_volume
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from medgs_core.render import render_slice, render_uncertainty, render_volume
     from medgs_core.sampling import Sampling, is_measured, sample_slices
     from medgs_core.slices import SliceStack, stack_slices
+    from medgs_core.streaming import VolumeStream, stream_volume
     from medgs_core.surface import extract_surface, extract_surfaces
     from medgs_core.surface_metrics import chamfer, surface_distances
     from medgs_core.threads import work_alone
@@ -71,12 +74,15 @@ _HOMES = {
     "RenderConfig": "config",
     "Sampling": "sampling",
     "SliceStack": "slices",
+    "StreamedVolume": "formats.streamed",
     "Surface": "mesh",
     "SurfaceConfig": "config",
     "Volume": "volume",
+    "VolumeStream": "streaming",
     "annotate": "annotation",
     "chamfer": "surface_metrics",
     "combine_volumes": "members",
+    "create_volume": "formats.streamed",
     "dice": "overlap",
     "drifting_phantom": "phantom",
     "evaluate_labels": "label_evaluation",
@@ -95,6 +101,7 @@ _HOMES = {
     "load_checkpoint": "model_file",
     "load_model": "model_file",
     "model_hash": "model_file",
+    "open_volume": "formats.streamed",
     "plan_fit": "plan",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
@@ -108,6 +115,7 @@ _HOMES = {
     "split_volume": "members",
     "ssim": "metrics",
     "stack_slices": "slices",
+    "stream_volume": "streaming",
     "surface_distances": "surface_metrics",
     "work_alone": "threads",
     "write_surface": "formats.meshes",
@@ -133,13 +141,16 @@ __all__ = [
     "RenderConfig",
     "Sampling",
     "SliceStack",
+    "StreamedVolume",
     "Surface",
     "SurfaceConfig",
     "Volume",
+    "VolumeStream",
     "__version__",
     "annotate",
     "chamfer",
     "combine_volumes",
+    "create_volume",
     "dice",
     "drifting_phantom",
     "evaluate_labels",
@@ -158,6 +169,7 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "model_hash",
+    "open_volume",
     "plan_fit",
     "psnr",
     "rasterize_splats",
@@ -171,6 +183,7 @@ __all__ = [
     "split_volume",
     "ssim",
     "stack_slices",
+    "stream_volume",
     "surface_distances",
     "work_alone",
     "write_surface",

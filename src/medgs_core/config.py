@@ -106,7 +106,7 @@ class ReadConfig(Settings):
         description="text file with one slice position per line, in the file's unit, for uneven spacing",
     )
     voxel_size: tuple[float, float, float] | None = Field(
-        default=None, description="voxel size Z,Y,X of a TIFF in its unit, instead of the file's own"
+        default=None, description="voxel size Z,Y,X of a TIFF or OME-Zarr in its unit, instead of the file's own"
     )
 
 

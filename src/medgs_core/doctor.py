@@ -21,6 +21,7 @@ STACK = (
     "scikit-image",
     "nibabel",
     "tifffile",
+    "zarr",
     "safetensors",
     "pydantic",
     "napari",

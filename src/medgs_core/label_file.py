@@ -10,12 +10,11 @@ import numpy as np
 from medgs_core.annotation import Annotation
 from medgs_core.arrays import Voxels
 from medgs_core.formats.container import Bytes, Container, Parameters
+from medgs_core.formats.geometry import geometry_facts, volume_from
 from medgs_core.formats.model_header import (
     LabelFacts,
     ModelHeader,
     VoxelFacts,
-    geometry_facts,
-    volume_from,
     voxel_facts,
 )
 from medgs_core.formats.packing import pack_voxels, unpack_voxels

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from medgs_core.arrays import Voxels
 from medgs_core.grid import check_grid
 from medgs_core.volume import Layout, Member, Volume, fit_dtype
 
@@ -67,14 +68,22 @@ def split_volume(volume: Volume) -> tuple[Volume, ...]:
     return tuple(
         replace(
             volume,
-            voxels=member_values(member, volume.voxels[..., channels]),
+            voxels=voxels,
             slope=member.slope,
             intercept=member.intercept,
             members=(),
             series=member.layout == "series",
         )
-        for member, channels in zip(volume.members, channel_ranges(volume.members), strict=True)
+        for member, voxels in zip(volume.members, split_voxels(volume.members, volume.voxels), strict=True)
     )
+
+
+def split_voxels(members: tuple[Member, ...], voxels: Voxels) -> tuple[Voxels, ...]:
+    """Return the channels of each member, in its own type; of voxels without members, these alone."""
+    if not members:
+        return (voxels,)
+    ranges = channel_ranges(members)
+    return tuple(member_values(member, voxels[..., one]) for member, one in zip(members, ranges, strict=True))
 
 
 def members_of(volume: Volume) -> tuple[Member, ...]:

@@ -28,6 +28,7 @@ from medgs_core.formats.container import (
     parse_header,
     write_container,
 )
+from medgs_core.formats.geometry import geometry_facts, volume_from
 from medgs_core.formats.model_header import (
     MODEL,
     DetailFacts,
@@ -38,9 +39,7 @@ from medgs_core.formats.model_header import (
     WindowFacts,
     check_model_name,
     check_voxel_type,
-    geometry_facts,
     read_header,
-    volume_from,
     voxel_facts,
 )
 from medgs_core.formats.packing import pack_voxels

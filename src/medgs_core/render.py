@@ -3,8 +3,9 @@
 Measured slices are copied, never computed; between them the Gaussians speak, with the detail they left out.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -139,6 +140,43 @@ class SliceRenderer:
         return limit
 
 
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """Slices that are to be rendered.
+
+    Attributes
+    ----------
+    source : type and place of what they are rendered from
+    axis : its slice axis
+    sampling : where they lie
+    render : gives the slice at a coordinate
+    """
+
+    source: Volume
+    axis: int
+    sampling: Sampling
+    render: Callable[[float], Voxels]
+
+    @property
+    def plane_shape(self) -> tuple[int, ...]:
+        """(height, width) or (height, width, channels), as the source has it."""
+        return tuple(size for place, size in enumerate(self.source.voxels.shape) if place != self.axis)
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory in which one slice is rendered."""
+        return RENDER_BYTES * math.prod(self.plane_shape)
+
+    def plane(self, i: int) -> Voxels:
+        """Return slice i."""
+        return self.render(float(self.sampling.coordinates[i])).reshape(self.plane_shape)
+
+    def placed(self, source: Volume, voxels: Voxels) -> Volume:
+        """Return voxels of all slices as a volume like the source, or like one of its images."""
+        start, step, positions = self.sampling.start, self.sampling.step, self.sampling.positions
+        return resample_axis(source, self.axis, voxels, start=start, step=step, positions=positions)
+
+
 def choose_renderer(model: FittedModel, config: RenderConfig) -> SliceRenderer | LabelRenderer:
     """Return what renders the image of a model, or its labels where the options ask for them."""
     return LabelRenderer(model, config) if config.labels else SliceRenderer(model, config)
@@ -251,8 +289,7 @@ def render_volume(
     >>> dense = render_volume(model, factor=4)  # doctest: +SKIP
     """
     config = settle_options(config, options)
-    sampling, renderer = sample_slices(model, config), choose_renderer(model, config)
-    return _assemble(renderer.source, model.axis, sampling, partial(shaped_plane, renderer), report)
+    return _assemble(plan_rendering(model, config), report)
 
 
 def render_uncertainty(
@@ -285,34 +322,39 @@ def render_uncertainty(
         If the model has fewer than 3 slices or no measured voxels, or an option breaks its rule.
     """
     config = settle_options(config, options)
+    return _assemble(plan_rendering(model, config, bounds=True), report)
+
+
+def plan_rendering(model: FittedModel, config: RenderConfig, *, bounds: bool = False) -> Rendering:
+    """Return what renders the slices that the options ask for, or the bounds of their errors; nothing is rendered yet.
+
+    Raises
+    ------
+    ValueError
+        If an option breaks its rule, positions leave the stack, or the model knows no bounds where they are wanted.
+    """
     sampling, renderer = sample_slices(model, config), choose_renderer(model, config)
-    place = renderer.source
-    source = replace(place, voxels=np.broadcast_to(np.zeros((), np.float32), place.voxels.shape))
-    tell = renderer.confidence if isinstance(renderer, LabelRenderer) else renderer.bound
-    bounds = _assemble(source, model.axis, sampling, tell, report)
-    measured = tuple(replace(member, dtype="float32", slope=1.0, intercept=0.0) for member in bounds.members)
-    return replace(bounds, slope=1.0, intercept=0.0, members=measured)
+    source = renderer.source
+    if not bounds:
+        return Rendering(source, model.axis, sampling, partial(shaped_plane, renderer))
+    measured = tuple(replace(member, dtype="float32", slope=1.0, intercept=0.0) for member in source.members)
+    blank = np.broadcast_to(np.zeros((), np.float32), source.voxels.shape)
+    place = replace(source, voxels=blank, slope=1.0, intercept=0.0, members=measured)
+    if isinstance(renderer, LabelRenderer):
+        return Rendering(place, model.axis, sampling, renderer.confidence)
+    check_bounds(model)
+    return Rendering(place, model.axis, sampling, renderer.bound)
 
 
-def _assemble(
-    source: Volume,
-    axis: int,
-    sampling: Sampling,
-    render: Callable[[float], Voxels],
-    report: Callable[[int, int], None] | None,
-) -> Volume:
-    """Return what `render` gives at every sampled coordinate, as a volume like the source."""
-    count = len(sampling.coordinates)
-    shape = [size for place, size in enumerate(source.voxels.shape) if place != axis]
-    planes = np.empty((count, *shape), source.voxels.dtype)
+def _assemble(rendering: Rendering, report: Callable[[int, int], None] | None) -> Volume:
+    """Return the volume of all slices."""
+    count = len(rendering.sampling.coordinates)
+    planes = np.empty((count, *rendering.plane_shape), rendering.source.voxels.dtype)
 
     def place(i: int) -> None:
-        planes[i] = render(float(sampling.coordinates[i])).reshape(shape)
+        planes[i] = rendering.plane(i)
 
-    working = RENDER_BYTES * planes[0].size
-    for i, _ in enumerate(follow_threads(place, range(count), working)):
+    for i, _ in enumerate(follow_threads(place, range(count), rendering.working_bytes)):
         if report:
             report(i + 1, count)
-    voxels = np.moveaxis(planes, 0, axis)
-    start, step, positions = sampling.start, sampling.step, sampling.positions
-    return resample_axis(source, axis, voxels, start=start, step=step, positions=positions)
+    return rendering.placed(rendering.source, np.moveaxis(planes, 0, rendering.axis))

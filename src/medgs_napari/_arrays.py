@@ -134,6 +134,10 @@ class LayerArray:
             return view
         return self._read(picked, _drawn(sys._getframe(1)))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayerArray:
+        """Return the same for a duplicate of the layer: what renders is shared, for nothing writes to it."""
+        return copy.copy(self)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Return all of it, all of it rendered."""
         if copy is False:

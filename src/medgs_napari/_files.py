@@ -1,12 +1,12 @@
-"""*files*: models and NIfTI volumes become layers, image and labels layers become NIfTI files in place.
+"""*files → layers*: models, NIfTI files and OME-Zarr folders become layers, where they stand in their world.
 
-Readers and writers as npe2 calls them. All geometry passes through frames, so what is written reads back in place.
+Readers as npe2 calls them. All geometry passes through frames, as it does in the writers, so what is written reads back
+in place.
 """
 
 from __future__ import annotations
 
-import contextlib
-import warnings
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +24,11 @@ MODEL_ENDING = ".medgs"
 FACTOR = 4
 """Slices per measured step of a model that is opened from a file."""
 
-LONGEST_BYTES = 4
+ZARR_ATTRIBUTES = {"zarr.json": "attributes", ".zattrs": None}
+"""Files in which an OME-Zarr folder tells what is in it, and where in them."""
 
-PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "rgb", "name", "metadata")
-"""What the writer needs to know of a layer."""
+RENDERED = ("RENDERED", "RENDERED", "slice")
+"""What slices are called that are in a folder which is still to be filled."""
 
 
 def get_model_reader(path: str | Sequence[str]) -> Reader | None:
@@ -40,6 +41,11 @@ def get_nifti_reader(path: str | Sequence[str]) -> Reader | None:
     return read_niftis if all(str(one).lower().endswith((".nii", ".nii.gz")) for one in _paths(path)) else None
 
 
+def get_zarr_reader(path: str | Sequence[str]) -> Reader | None:
+    """Return the reader of OME-Zarr folders that hold an image, None for others: plates and plain arrays."""
+    return read_zarrs if all(_is_image_folder(Path(one)) for one in _paths(path)) else None
+
+
 def read_models(path: str | Sequence[str]) -> list[LayerData]:
     """Return layers that render the models on access; the viewer's list of models takes them in."""
     return [layer for one in _paths(path) for layer in _read_model(str(one))]
@@ -48,6 +54,11 @@ def read_models(path: str | Sequence[str]) -> list[LayerData]:
 def read_niftis(path: str | Sequence[str]) -> list[LayerData]:
     """Return layers of the volumes, where they stand in the world of their files."""
     return [nifti_layer(str(one)) for one in _paths(path)]
+
+
+def read_zarrs(path: str | Sequence[str]) -> list[LayerData]:
+    """Return layers of the images in OME-Zarr folders, where they stand in their world."""
+    return [zarr_layer(str(one)) for one in _paths(path)]
 
 
 def nifti_layer(path: str, *, straight: bool = False) -> LayerData:
@@ -61,12 +72,65 @@ def nifti_layer(path: str, *, straight: bool = False) -> LayerData:
         Whether to leave out a tilt of the scan, so that its slices lie flat.
     """
     import medgs_core as medgs
+
+    return volume_layer(medgs.read_volume(path, volume="all"), path, 2, straight=straight)
+
+
+def zarr_layer(path: str) -> LayerData:
+    """Return the layer of an OME-Zarr folder; slices of our own are read when they are looked at.
+
+    Raises
+    ------
+    ValueError
+        If the folder is damaged, or holds no volume.
+    """
+    import medgs_core as medgs
+
+    try:
+        store = medgs.open_volume(path)
+    except ValueError:  # another program's, or damaged: then this says how
+        return volume_layer(medgs.read_volume(path, volume="all"), path, 0)
+    place = store.place
+    if store.written.all() and (store.ndim > 3 or (place.slope, place.intercept) != (1.0, 0.0)):
+        return volume_layer(medgs.read_volume(path, volume="all"), path, store.axis)
+    return store_layer(store, place, path)
+
+
+def store_layer(store: medgs.StreamedVolume, place: medgs.Volume, path: str) -> LayerData:
+    """Return the layer of a folder of ours that reads slices when they are looked at, and tells which are missing."""
+    from medgs_napari._arrays import LayerArray, Part
+    from medgs_napari._frames import frame_of_volume
+    from medgs_napari._rendered import METADATA, Slices
+
+    frame = frame_of_volume(place, store.axis)
+    settings: dict[str, Any] = {**frame.place, "rgb": frame.rgb, "name": _stem(path)}
+    if not store.written.all():
+        written = store.written
+        settings["metadata"] = {
+            METADATA: Slices(frame.slice_axis, np.arange(len(written)), written, RENDERED, ready=written)
+        }
+    return LayerArray(store, frame, Part(), place), settings, "image"
+
+
+def volume_layer(stored: medgs.Volume, path: str, axis: int, *, straight: bool = False) -> LayerData:
+    """Return the layer of a volume that was read: measured values, the volumes of a series along a first axis.
+
+    Parameters
+    ----------
+    stored : Volume
+        As it was read.
+    path : str
+        From where.
+    axis : int
+        Its slice axis.
+    straight : bool
+        Whether to leave out a tilt.
+    """
     from medgs_napari._frames import frame_of_volume
     from medgs_napari._layers import METADATA, Origin, layer_data
 
-    stored = medgs.read_volume(path, volume="all")
     volume = measured_values(stored)
-    frame = frame_of_volume(volume, 2, straight=straight)
+    frame = frame_of_volume(volume, axis, straight=straight)
     origin = Origin(volume, path if volume is stored else None, frame)
     settings: dict[str, Any] = {**frame.place, "rgb": False, "name": _stem(path), "metadata": {METADATA: origin}}
     data = layer_data(volume, frame.order)
@@ -92,73 +156,6 @@ def measured_values(volume: medgs.Volume) -> medgs.Volume:
         return replace(volume, voxels=whole.astype(dtype), slope=1.0, intercept=0.0)
     real = voxels.astype(np.float64) * slope + intercept
     return replace(volume, voxels=real.astype(np.float32), slope=1.0, intercept=0.0)
-
-
-def write_nifti(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write an image layer to a NIfTI file where it stands in the world; return the path.
-
-    Raises
-    ------
-    ValueError
-        If the layer is no volume, or the file cannot be written.
-    """
-    from napari.layers import Image
-
-    import medgs_core as medgs
-    from medgs_napari._layers import layer_volume
-
-    known = {name: meta[name] for name in PLACE if name in meta}
-    finest = data[0] if meta.get("multiscale") else data
-    if not path.lower().endswith((".nii", ".nii.gz")):
-        path = f"{path}.nii.gz"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
-        layer = Image(finest, contrast_limits=(0, 1), **known)
-    medgs.write_volume(layer_volume(layer), path)
-    return [path]
-
-
-def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write a labels layer to a NIfTI file, on the grid of its image where it is known; return the path.
-
-    Raises
-    ------
-    ValueError
-        If the layer is no volume, or the file cannot be written.
-    """
-    import medgs_core as medgs
-
-    if not path.lower().endswith((".nii", ".nii.gz")):
-        path = f"{path}.nii.gz"
-    volume = _labels_of(data[0] if meta.get("multiscale") else data, meta)
-    medgs.write_volume(replace(volume, voxels=compact_integers(volume.voxels)), path)
-    return [path]
-
-
-def compact_integers(voxels: Any) -> Any:
-    """Return integers in 32 bits or fewer where they fit: few programs read longer ones in NIfTI files."""
-    if voxels.dtype.itemsize <= LONGEST_BYTES:
-        return voxels
-    ends = [np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())]
-    return voxels.astype(np.result_type(*ends))
-
-
-def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
-    from napari.layers import Labels
-
-    from medgs_napari._grids import METADATA as GRID
-    from medgs_napari._grids import Grid
-    from medgs_napari._layers import layer_volume
-
-    grid, name = meta.get("metadata", {}).get(GRID), meta.get("name", "labels")
-    if isinstance(grid, Grid):
-        with contextlib.suppress(ValueError):  # it was moved since: then it is written where it stands
-            return grid.volume_of(name, data, meta)
-    known = {key: meta[key] for key in PLACE if key in meta and key not in ("rgb", "metadata")}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
-        layer = Labels(np.asarray(data), **known)
-    return layer_volume(layer)
 
 
 def _read_model(path: str) -> list[LayerData]:
@@ -201,4 +198,20 @@ def _paths(path: str | Sequence[str]) -> list[str]:
 
 def _stem(path: str) -> str:
     name = Path(path).name
-    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else Path(path).stem
+    ending = next((one for one in (".nii.gz", ".ome.zarr") if name.lower().endswith(one)), Path(path).suffix)
+    return name[: len(name) - len(ending)]
+
+
+def _is_image_folder(path: Path) -> bool:
+    """Return whether a folder says that it is an OME-Zarr image; without zarr, for napari asks of every folder."""
+    if not path.name.lower().endswith(".zarr") or not path.is_dir():
+        return False
+    for name, inside in ZARR_ATTRIBUTES.items():
+        try:
+            told = json.loads((path / name).read_text(encoding="utf-8"))
+            attributes = told[inside] if inside else told
+            if "multiscales" in attributes.get("ome", attributes):
+                return True
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+            continue
+    return False

@@ -54,6 +54,11 @@ class SliceMarks:
             self.update()
         overlay.visible = on
 
+    def refresh(self) -> None:
+        """Say it again if it is said: slices have come."""
+        if self._on:
+            self.update()
+
     def update(self, event: Any = None) -> None:
         """Say what is shown now."""
         self._viewer.canvas.overlays.text.text = describe_shown(self._viewer)
@@ -80,4 +85,4 @@ def describe_crossed(layer: Layer, slices: Slices) -> str:
     ahead = ahead_of(layer)
     waiting = sum(not measured[i] for i in ahead.missing) if ahead else 0
     first = f"CROSS-SECTION, {count - waiting} of {count} slices rendered\n" if waiting else ""
-    return f"{first}{measured.sum()} of {count} slices {slices.words[0]}"
+    return first + slices.summary()

@@ -103,11 +103,18 @@ class RenderRecipe:
     settings : those of `RenderConfig` that are not at their defaults
     images : how many images the model holds
     uncertainty : whether the bound of the error is rendered, not the image
+    streamed : whether slices go into a folder one by one
     """
 
     settings: Mapping[str, Any]
     images: int = 1
     uncertainty: bool = False
+    streamed: bool = False
+
+    @property
+    def _outputs(self) -> list[str]:
+        ending = ".ome.zarr" if self.streamed else ".nii.gz"
+        return [f"fine{ending}", *(f"fine_{number}{ending}" for number in range(1, self.images))]
 
     def python(self, model_path: str = "") -> str:
         """Return Python that renders the same volume."""
@@ -117,8 +124,11 @@ class RenderRecipe:
             "import medgs_core as medgs",
             "",
             f"model = medgs.load_model({model_path or UNNAMED!r})",
-            f"volume = medgs.{function}(model{settings})",
         ]
+        if self.streamed:
+            paths = repr(self._outputs[0]) if self.images == 1 else repr(self._outputs)
+            return "\n".join([*lines, f"medgs.stream_volume(model, {paths}{settings}).fill_all()", ""])
+        lines += [f"volume = medgs.{function}(model{settings})"]
         if self.images == 1:
             lines += ['medgs.write_volume(volume, "fine.nii.gz")']
         else:
@@ -130,8 +140,8 @@ class RenderRecipe:
 
     def command(self, model_path: str = "") -> str:
         """Return the command that renders the same volume."""
-        others = [f"fine_{number}.nii.gz" for number in range(1, self.images)]
-        words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o fine.nii.gz"]
+        first, *others = self._outputs
+        words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o", first]
         words += ["--with", *others] if others else []
         words += [option(name, value) for name, value in self.settings.items()]
         words += ["--uncertainty uncertainty.nii.gz"] if self.uncertainty else []

@@ -9,18 +9,20 @@ import napari
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QCheckBox, QWidget
 
+from medgs_napari._arrays import Part, parts_of
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._qt import button, complain, note
 from medgs_napari._recipes import RenderRecipe, changed_settings
-from medgs_napari._render_form import RenderForm
-from medgs_napari._rendered import Drawn, describe_rendering, named, virtual_layers
+from medgs_napari._render_form import KEPT_IN, RenderForm
+from medgs_napari._rendered import Drawn, describe_rendering, describe_result, named, virtual_layers
+from medgs_napari._results import bring_to_front, find_results, show_once
 from medgs_napari._session import Fitted, session_of
-from medgs_napari._stream import Stream
+from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
 from medgs_napari._ticker import Ticker
-from medgs_napari._uncertainty import uncertainty_layers
+from medgs_napari._uncertainty import UNCERTAINTY, uncertainty_layers
 
 if TYPE_CHECKING:
     import medgs_core as medgs
@@ -43,12 +45,14 @@ class RenderWidget(QWidget):
         self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form = RenderForm()
         self.plan = note()
-        self.interpolate = button("Interpolate", "Add a layer with the slices that were asked for.", self._render)
+        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", self._render)
         self.uncertainty = button(
-            "Uncertainty", "Add a layer with the bound that nine in ten errors stay within.", self._uncertainty
+            "Uncertainty", "Show a layer with the bound that nine in ten errors stay within.", self._uncertainty
         )
         self.panel = JobPanel(
-            ticker, (self.interpolate, self.uncertainty), "End the rendering; its layer is taken away."
+            ticker,
+            (self.interpolate, self.uncertainty),
+            "End the rendering; slices that are rendered stay, and the same button goes on.",
         )
         self.marks_box = QCheckBox("Say in the viewer which slices are measured")
         self.marks_box.setToolTip("A line in the corner tells measured and synthetic slices apart.")
@@ -63,6 +67,7 @@ class RenderWidget(QWidget):
         self.marks_box.toggled.connect(self.marks.turn)
         self.marks_box.setChecked(True)
         self.models.chosen.connect(self._sync)
+        self.panel.changed.connect(self._sync)
         self.form.changed.connect(self._sync)
         self._viewer.dims.events.current_step.connect(self._moved)
         self._sync()
@@ -77,7 +82,11 @@ class RenderWidget(QWidget):
             self.plan.setText("Fit a model in the Train dock, or load one from a file.")
         else:
             try:
-                self.plan.setText(describe_rendering(fitted.model, self.form.config(), self.form.streamed))
+                config, shown = self.form.config(), self.form.shown
+                plan = describe_rendering(fitted.model, config, KEPT_IN[shown])
+                parts = parts_of(fitted.model.volume, rgb=fitted.frames[0].rgb)
+                begun = find_stream(self._viewer, fitted, self._whats(config, self.form.path, parts))
+                self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
             except ValueError as mistake:
                 self.plan.setText(str(mistake))
                 possible = False
@@ -94,23 +103,55 @@ class RenderWidget(QWidget):
         except ValueError as mistake:
             complain(str(mistake))
             return
-        self._remember(fitted, config)
-        if self.form.streamed:
-            self._fill(layers)
+        shown = self.form.shown
+        path = self.form.chosen_path() if shown == "folder" else ""
+        if shown == "folder" and not path:
             return
-        for drawn in layers:
-            self._viewer.add_image(drawn.data, **named(drawn.settings, "interpolated"))
+        whats = self._whats(config, path, [drawn.part for drawn in layers])
+        known = find_stream(self._viewer, fitted, whats)
+        if shown == "virtual":
+            self._show(fitted, whats, layers)
+        elif known is not None:
+            self._fill(fitted, whats, known)
+        elif shown == "streamed":
+            self._fill(fitted, whats, stream_in_memory(layers))
+        else:
+            self._begin_folders(fitted, config, whats, layers, path)
+        self._remember(fitted, config, streamed=shown == "folder")
 
-    def _fill(self, layers: Sequence[Drawn]) -> None:
-        """Add layers of the final shape, and fill them in a thread."""
-        stream = Stream(layers)
-        added = []
-        for drawn, filled in zip(layers, stream.filled, strict=True):
-            settings = {**named(drawn.settings, "interpolated"), "multiscale": False}
-            if not drawn.frame.rgb and "contrast_limits" not in settings:  # napari would guess from black slices
-                settings["contrast_limits"] = (0.0, 1.0)
-            added.append(self._viewer.add_image(filled.array, **settings))
-        self._stream = (stream, added)
+    def _whats(self, config: medgs.RenderConfig, path: str, parts: Sequence[Part]) -> list[str]:
+        """Return what the layers of a rendering show, kept as the form says."""
+        kept = f"folder {path}" if self.form.shown == "folder" else self.form.shown
+        return [describe_result(kept, config, part) for part in parts]
+
+    def _show(self, fitted: Fitted, whats: Sequence[str], layers: Sequence[Drawn]) -> None:
+        """Show layers; those that are there are brought to the fore."""
+        for what, drawn in zip(whats, layers, strict=True):
+            show_once(self._viewer, fitted, what, "image", drawn.data, named(drawn.settings, "interpolated"))
+
+    def _begin_folders(
+        self, fitted: Fitted, config: medgs.RenderConfig, whats: Sequence[str], layers: Sequence[Drawn], path: str
+    ) -> None:
+        """Make folders in a thread, or find them begun; then fill them."""
+
+        def work(job: Job[Stream]) -> Stream:
+            stream = stream_in_folders(fitted.model, config, layers, path)
+            job.checkpoint()
+            return stream
+
+        def ended(outcome: Outcome[Stream]) -> None:
+            if outcome.result is not None:
+                self._fill(fitted, whats, outcome.result)
+
+        self.panel.begin(Job(work), ended)
+
+    def _fill(self, fitted: Fitted, whats: Sequence[str], stream: Stream) -> None:
+        """Show the layers of a stream, and fill in a thread what is missing in them."""
+        self._show(fitted, whats, stream.layers)
+        if stream.finished or stream.running:  # another dock may be at it
+            return
+        stream.running = True
+        self._stream = (stream, [find_results(self._viewer, fitted)[what] for what in whats])
         self._moved()
         job = Job(stream)
         job.news.connect(self._grown)
@@ -118,27 +159,31 @@ class RenderWidget(QWidget):
         self.panel.begin(job, lambda outcome: None)
 
     def _filled(self, outcome: Outcome[bool]) -> None:
+        """Show what has come; what is missing stays to be filled."""
         if self._stream is None:
             return
         (_, added), self._stream = self._stream, None
         for layer in [layer for layer in added if layer in self._viewer.layers]:
-            if outcome.result:
-                layer.refresh()
-            else:
-                self._viewer.layers.remove(layer)
+            layer.refresh()
+        self.marks.refresh()
 
     def _uncertainty(self) -> None:
         fitted = self.models.model
         if fitted is None:
             return
         config = self.form.config()
+        parts = parts_of(fitted.model.volume, rgb=False)
+        whats = [describe_result(UNCERTAINTY, config, part) for part in parts]
+        if bring_to_front(self._viewer, fitted, whats):
+            self._remember(fitted, config, uncertainty=True)
+            return
 
         def work(job: Job[list[Drawn]]) -> list[Drawn]:
             return uncertainty_layers(fitted, config, job)
 
         def ended(outcome: Outcome[list[Drawn]]) -> None:
-            for drawn in outcome.result or []:
-                self._viewer.add_image(drawn.data, **drawn.settings)
+            for what, drawn in zip(whats, outcome.result or (), strict=False):
+                show_once(self._viewer, fitted, what, "image", drawn.data, drawn.settings)
             if outcome.result:
                 self._remember(fitted, config, uncertainty=True)
 
@@ -148,16 +193,19 @@ class RenderWidget(QWidget):
         """Show what has been filled since."""
         for layer in self._stream[1] if self._stream else ():
             layer.refresh(extent=False, thumbnail=False, highlight=False)
+        self.marks.refresh()
 
     def _moved(self, event: Any = None) -> None:
         """Tell the stream which slice is looked at."""
         if self._stream is None:
             return
         stream, added = self._stream
-        layer, axis = added[0], stream.filled[0].axis
+        layer, axis = added[0], stream.layers[0].frame.slice_axis
         stream.shown = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
 
-    def _remember(self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False) -> None:
+    def _remember(
+        self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False, streamed: bool = False
+    ) -> None:
         images = max(len(fitted.model.volume.members), 1)
-        recipe, path = RenderRecipe(changed_settings(config), images, uncertainty), fitted.path
+        recipe, path = RenderRecipe(changed_settings(config), images, uncertainty, streamed), fitted.path
         self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))

@@ -27,6 +27,8 @@ MIB = 2**20
 ON_SLICE = 1e-6
 """Slice coordinates this close to a slice of the scan are that slice."""
 
+NOT_READY = "NOT RENDERED YET"
+
 CHANNEL_COLORS = ("gray", "magenta", "green", "cyan", "yellow")
 
 
@@ -41,17 +43,34 @@ class Slices:
     measured : whether its voxels are the stored ones
     words : what a slice is called whose voxels are, and one whose are not; and what goes before the
         number of the latter
+    ready : whether each is there already, kept up to date by who fills them; None where all are
     """
 
     axis: int
     coordinates: Any
     measured: Any
     words: tuple[str, str, str] = ("MEASURED", "SYNTHETIC", "in place of slice")
+    ready: Any = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether all slices are there."""
+        return self.ready is None or bool(self.ready.all())
+
+    def summary(self) -> str:
+        """Say what all slices are."""
+        count, measured = len(self.measured), int(self.measured.sum())
+        rest = "" if self.finished else f"\n{count - int(self.ready.sum())} {NOT_READY}"
+        return f"{measured} of {count} slices {self.words[0]}{rest}"
 
     def describe(self, index: int) -> str:
         """Say what one slice is."""
         t = float(self.coordinates[index])
         stored, made, instead = self.words
+        if self.ready is not None and not self.ready[index]:
+            made = NOT_READY
+            if self.measured[index]:
+                return f"{NOT_READY}\nslice {round(t)}"
         if self.measured[index]:
             return f"{stored}\nslice {round(t)}"
         if abs(t - round(t)) < ON_SLICE:
@@ -99,8 +118,8 @@ def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: 
     return Slices(axis, coordinates, measured)
 
 
-def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, streamed: bool) -> str:
-    """Return how many slices a rendering has, how far apart, and what they take.
+def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, kept_in: str = "") -> str:
+    """Return how many slices a rendering has, how far apart, and what they take where they are kept.
 
     Raises
     ------
@@ -114,8 +133,13 @@ def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, str
     voxels = model.volume.voxels
     size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
     unit = "px" if model.volume.unit == "unknown" else model.volume.unit
-    memory = f"; {size:,.0f} MiB of memory" if streamed else ""
-    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{memory}."
+    amount = f"; {size:,.0f} MiB {kept_in}" if kept_in else ""
+    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{amount}."
+
+
+def describe_result(shown: str, config: medgs.RenderConfig, part: Part) -> str:
+    """Return what a layer shows: the same words for the same choices, others for others."""
+    return f"{shown} {config.model_dump_json()} of image {part.image}, channel {part.channel}"
 
 
 def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:

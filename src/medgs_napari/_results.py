@@ -6,7 +6,7 @@ and its visibility stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,11 @@ class Result:
 
 def find_results(viewer: ViewerModel, owner: Any) -> dict[str, Layer]:
     """Return the layers that show something of an owner, by what they show."""
-    found = {}
+    found: dict[str, Layer] = {}
     for layer in viewer.layers:
         result = layer.metadata.get(METADATA)
         if isinstance(result, Result) and result.owner is owner:
-            found[result.what] = layer
+            found.setdefault(result.what, layer)  # not the copy that a user made of it
     return found
 
 
@@ -76,6 +76,32 @@ def show_result(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any
         layer.name = settings["name"]
     layer.metadata = metadata
     return layer
+
+
+def show_once(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any, settings: Mapping[str, Any]) -> Layer:
+    """Show data that do not change: bring the layer that shows them to the fore, or add one.
+
+    Parameters
+    ----------
+    viewer, owner, what, kind, data, settings
+        As of `show_result`.
+    """
+    layer = find_results(viewer, owner).get(what)
+    if layer is None:
+        metadata = {**settings.get("metadata", {}), METADATA: Result(owner, what, settings["name"])}
+        layer = getattr(viewer, f"add_{kind}")(data, **{**settings, "metadata": metadata})
+    bring_to_front(viewer, owner, [what])
+    return layer
+
+
+def bring_to_front(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> bool:
+    """Make the layers that show some things visible, the last of them active; return whether all of them are there."""
+    found = find_results(viewer, owner)
+    for what in whats:
+        if what in found:
+            found[what].visible = True
+            viewer.layers.selection.active = found[what]
+    return all(what in found for what in whats)
 
 
 def _update(layer: Layer, data: Any, settings: Mapping[str, Any]) -> None:

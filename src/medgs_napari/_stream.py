@@ -1,18 +1,33 @@
-"""Rendered volumes that are filled slice by slice, those nearest to what is shown first.
+"""Rendered volumes that are filled slice by slice, in memory or in folders, those nearest to what is shown first.
 
-Layers that render on access come in; arrays of their final shape go out, and fill up in the thread of a job.
+Layers that render on access come in; layers of their final shape go out, and fill up in the thread of a job. What an
+ended job has left out is filled by the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medgs_napari._arrays import LayerArray, Part
 from medgs_napari._jobs import Done, Job
+from medgs_napari._rendered import METADATA as SLICES
 from medgs_napari._rendered import Drawn
+from medgs_napari._results import find_results
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    import medgs_core as medgs
+
+METADATA = "medgs_stream"
+"""Key in the metadata of a layer under which the `Stream` stands that fills it."""
+
+FOLDER_ENDING = ".ome.zarr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,36 +45,124 @@ class Filled:
 
 
 class Stream:
-    """Work for a `Job`: fills the arrays of several layers that show one rendering.
+    """Work for jobs: fills the layers that show one rendering.
 
     Parameters
     ----------
     layers : sequence of Drawn
-        Layers that render on access, with their finest level first.
+        Of the final shape, black where nothing is rendered yet.
+    ready : (slices,)
+        Which slices are there already; kept up to date.
+    fill : Callable
+        Renders a slice into its place in all layers.
 
     Attributes
     ----------
-    filled : one array per layer, black where nothing is rendered yet
+    layers : as given, with what is ready in their metadata
+    ready : as given
     shown : the slice to begin with; may be moved while slices are filled
+    running : whether a job fills them now
     """
 
-    def __init__(self, layers: Sequence[Drawn]) -> None:
-        self.filled = []
-        for drawn in layers:
-            source = drawn.data[0] if isinstance(drawn.data, list) else drawn.data
-            array = np.zeros(source.shape, source.dtype)
-            self.filled.append(Filled(array, source, drawn.frame.slice_axis))
-        self.count = int(self.filled[0].array.shape[self.filled[0].axis])
-        self.shown = 0
+    def __init__(self, layers: Sequence[Drawn], ready: Any, fill: Callable[[int], None]) -> None:
+        self.ready, self.shown, self.running = ready, 0, False
+        self.layers = [replace(drawn, settings=self._settings(drawn)) for drawn in layers]
+        self._fill: Callable[[int], None] | None = fill
+
+    @property
+    def finished(self) -> bool:
+        """Whether all slices are there."""
+        return bool(self.ready.all())
+
+    def describe(self) -> str:
+        """Say how many slices are there already; nothing where all are."""
+        return "" if self.finished else f"{int(self.ready.sum())} are there; Interpolate renders the others."
 
     def __call__(self, job: Job[bool]) -> bool:
-        """Fill all slices; called in the thread of the job."""
-        waiting = set(range(self.count))
-        while waiting:
-            job.checkpoint()
-            i = min(waiting, key=lambda k: abs(k - self.shown))
-            for one in self.filled:
-                one.fill(i)
-            waiting.remove(i)
-            job.report(Done(self.count - len(waiting), self.count))
+        """Fill all slices that are missing; called in the thread of the job."""
+        waiting, count = {int(i) for i in np.flatnonzero(~self.ready)}, len(self.ready)
+        try:
+            while waiting:
+                assert self._fill is not None
+                job.checkpoint()
+                i = min(waiting, key=lambda k: abs(k - self.shown))
+                self._fill(i)
+                self.ready[i] = True
+                waiting.remove(i)
+                job.report(Done(count - len(waiting), count))
+            self._fill = None  # lets go of the model
+        finally:
+            self.running = False
         return True
+
+    def _settings(self, drawn: Drawn) -> dict[str, Any]:
+        slices = replace(drawn.settings["metadata"][SLICES], ready=self.ready)
+        settings = {**drawn.settings, "metadata": {SLICES: slices, METADATA: self}}
+        if not drawn.frame.rgb and "contrast_limits" not in settings:  # napari would guess from black slices
+            settings["contrast_limits"] = (0.0, 1.0)
+        return settings
+
+
+def stream_in_memory(layers: Sequence[Drawn]) -> Stream:
+    """Return what fills arrays from layers that render on access."""
+    filled = []
+    for drawn in layers:
+        source = drawn.data[0] if isinstance(drawn.data, list) else drawn.data
+        filled.append(Filled(np.zeros(source.shape, source.dtype), source, drawn.frame.slice_axis))
+    made = [
+        replace(drawn, data=one.array, settings={**drawn.settings, "multiscale": False})
+        for drawn, one in zip(layers, filled, strict=True)
+    ]
+
+    def fill(i: int) -> None:
+        for one in filled:
+            one.fill(i)
+
+    return Stream(made, np.zeros(filled[0].array.shape[filled[0].axis], bool), fill)
+
+
+def stream_in_folders(
+    model: medgs.FittedModel, config: medgs.RenderConfig, layers: Sequence[Drawn], path: str
+) -> Stream:
+    """Return what fills OME-Zarr folders, one per image, with layers that read from them; called in a thread.
+
+    A folder that was begun by the same model under the same settings is gone on with.
+
+    Raises
+    ------
+    ValueError
+        If a folder is taken by something else, or cannot be written.
+    """
+    import medgs_core as medgs
+
+    stream = medgs.stream_volume(model, folders_of(path, len(model.volume.members)), config)
+    like = replace(model.volume, members=())
+    made = []
+    for drawn in layers:
+        fine = LayerArray(stream.images[drawn.part.image], drawn.frame, Part(channel=drawn.part.channel), like)
+        data = [fine, *drawn.data[1:]] if isinstance(drawn.data, list) else fine
+        made.append(replace(drawn, data=data))
+    return Stream(made, stream.written, stream.fill)
+
+
+def folders_of(path: str, images: int) -> list[str]:
+    """Return the folders of the images of a model.
+
+    Examples
+    --------
+    >>> folders_of("fine.ome.zarr", 2)
+    ['fine.ome.zarr', 'fine image 2.ome.zarr']
+    """
+    stem = str(Path(path).with_name(Path(path).name.removesuffix(FOLDER_ENDING).removesuffix(".zarr")))
+    ending = path[len(stem) :] or FOLDER_ENDING
+    return [f"{stem}{f' image {number}' if number > 1 else ''}{ending}" for number in range(1, max(images, 1) + 1)]
+
+
+def find_stream(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> Stream | None:
+    """Return what fills the layers of an owner that show something, in whichever of them it is found."""
+    found = find_results(viewer, owner)
+    for what in whats:
+        if what in found and METADATA in found[what].metadata:
+            stream: Stream = found[what].metadata[METADATA]
+            return stream
+    return None

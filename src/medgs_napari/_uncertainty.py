@@ -15,6 +15,9 @@ from medgs_napari._session import Fitted
 if TYPE_CHECKING:
     import medgs_core as medgs
 
+UNCERTAINTY = "uncertainty"
+"""What these layers show, in a word."""
+
 UNCERTAINTY_COLORS = "red"
 BRIGHTEST_PERCENTILE = 99.5
 
@@ -37,7 +40,7 @@ def uncertainty_layers(fitted: Fitted, config: medgs.RenderConfig, job: Job[Any]
     for drawn in blank_layers(fitted.name, bounds, plain, sampling.start, sampling.step):
         data = np.asarray(LayerArray(bounds.voxels, drawn.frame, drawn.part, bounds))
         brightest = float(np.percentile(data, BRIGHTEST_PERCENTILE)) or 1.0
-        settings = named(drawn.settings, "uncertainty")
+        settings = named(drawn.settings, UNCERTAINTY)
         settings |= {"colormap": UNCERTAINTY_COLORS, "blending": "additive", "contrast_limits": (0.0, brightest)}
         settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
         layers.append(replace(drawn, data=data, settings=settings))

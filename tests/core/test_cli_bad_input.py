@@ -292,7 +292,7 @@ BAD_OPTIONS = [
     (("--volume", "every"), r"--volume should be a valid integer, got 'every'; "),
     (("--volume", "3"), r"must be from 0 to 0, got 3 for '.*'; choose"),
     (("--voxel-size", "1,2"), r"--voxel-size should be longer, got \('1', '2'\); "),
-    (("--voxel-size", "1,1,1"), r"for TIFF files only, got \(1\.0, 1\.0, 1\.0\) .*; correct"),
+    (("--voxel-size", "1,1,1"), r"for TIFF and OME-Zarr only, got \(1\.0, 1\.0, 1\.0\) .*; correct"),
     (("--hide", "5"), r"hide should be at most 4 for 9 slices, .*, got 5; hide fewer"),
     (("--slice-positions", "no.txt"), r"--slice-positions must name .*, got 'no\.txt' .*; check the path"),
     (("--resume",), r"--resume needs .*, got none at '.*a\.medgs\.state'; fit without --resume"),

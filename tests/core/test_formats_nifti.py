@@ -333,7 +333,7 @@ class TestBadInput:
 
     def test_unknown_ending(self, tmp_path):
         (tmp_path / "scan.png").write_bytes(b"\x89PNG")
-        self.refused(tmp_path / "scan.png", r"must end in \.nii, .* or \.tiff, got")
+        self.refused(tmp_path / "scan.png", r"must end in \.nii, .* or \.zarr, got")
 
     @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
     @pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.99])
@@ -392,7 +392,7 @@ class TestBadInput:
 
     def test_voxel_size_of_a_nifti_is_refused(self, tmp_path):
         path = save(tmp_path / "scan.nii", random_voxels("u1"))
-        self.refused(path, "for TIFF files only", voxel_size=(1.0, 1.0, 1.0))
+        self.refused(path, "for TIFF and OME-Zarr only", voxel_size=(1.0, 1.0, 1.0))
 
     def test_unreadable_file(self, tmp_path, monkeypatch):
         path = save(tmp_path / "secret.nii", random_voxels("u1"))

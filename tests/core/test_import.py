@@ -15,6 +15,7 @@ HEAVY = (
     "cv2",
     "nibabel",
     "tifffile",
+    "zarr",
     "scipy",
     "skimage",
     "trimesh",

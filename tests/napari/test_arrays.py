@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ import medgs_core as medgs
 from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import DRAWING, LayerArray, Nearest, Part, parts_of
 from medgs_napari._frames import Frame
+from medgs_napari._rendered import frames_of_model, virtual_layers
 
 PLAIN = {"scale": (1, 1, 1)}
 
@@ -121,3 +124,10 @@ def test_only_what_napari_draws_may_be_stood_in_for(model, monkeypatch):
     np.testing.assert_array_equal(array[:, 3], truth[:, 3])
     np.testing.assert_array_equal(np.asarray(array), truth)
     np.testing.assert_array_equal(eval("array[5]", napari), truth[5])
+
+
+def test_a_duplicate_of_a_layer_shares_what_renders(model):
+    (drawn,) = virtual_layers("scan", model, frames_of_model(model), medgs.RenderConfig(factor=2))
+    again = deepcopy(drawn.data)
+    assert again[0].source is drawn.data[0].source
+    np.testing.assert_array_equal(np.asarray(again[0][3]), np.asarray(drawn.data[0][3]))

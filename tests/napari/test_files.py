@@ -2,20 +2,29 @@ import nibabel
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 import medgs_core as medgs
 from medgs_napari._files import (
     get_model_reader,
     get_nifti_reader,
+    get_zarr_reader,
     measured_values,
     nifti_layer,
     read_models,
     read_niftis,
-    write_nifti,
+    read_zarrs,
 )
 from medgs_napari._layers import layer_volume, pick
+from medgs_napari._rendered import METADATA
 from medgs_napari._sample_data import brain_mri, phantom
+from medgs_napari._writers import (
+    write_labels_ome_tiff,
+    write_labels_ome_zarr,
+    write_nifti,
+    write_ome_tiff,
+    write_ome_zarr,
+)
 
 # napari's own, about tilted slices in 2-D
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
@@ -116,6 +125,135 @@ class TestNifti:
     def test_a_five_dimensional_layer_is_refused(self):
         with pytest.raises(ValueError, match="holds 3 axes, or 4 with time, got the 5-D image"):
             layer_volume(Image(np.zeros((1, 1, 2, 3, 4))))
+
+
+PLACES = {
+    "anisotropic": {"scale": (3.0, 0.5, 0.7)},
+    "moved": {"scale": (3.0, 0.5, 0.7), "translate": (1.0, -2.0, 3.0)},
+    "mirrored": {"scale": (3.0, -0.5, 0.7), "translate": (1.0, 2.0, 3.0)},
+    "turned": {"scale": (3.0, 0.5, 0.7), "rotate": (10.0, 20.0, 30.0)},
+}
+UNITS = {"units": ("um",) * 3}
+
+
+def assert_same_world(first, second):
+    """Assert that each voxel of two layers of one order stands at the same place."""
+    assert [str(unit) for unit in first.units] == [str(unit) for unit in second.units]
+    shape = first.data.shape[-3:]
+    for index in ((0, 0, 0), (shape[0] - 1, 0, 0), (0, shape[1] - 1, 0), (1, 2, shape[2] - 1)):
+        np.testing.assert_allclose(first.data_to_world(index), second.data_to_world(index), atol=1e-5)
+
+
+class TestOmeZarr:
+    @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+    def test_a_layer_comes_back_in_place(self, tmp_path, place):
+        layer = Image(VOXELS, **place, **UNITS)
+        (path,) = write_ome_zarr(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        assert path.endswith("a.ome.zarr")
+        assert get_zarr_reader(path) is read_zarrs
+        back = layer_of(*read_zarrs(path)[0])
+        assert back.name == "a"
+        assert back.dtype == VOXELS.dtype
+        assert_same_world(layer, back)
+        np.testing.assert_array_equal(np.asarray(back.data), VOXELS)
+
+    def test_the_affine_of_a_file_is_kept_exactly(self, tmp_path, affine):
+        layer = layer_of(*read_niftis(write(tmp_path / "a.nii.gz", affine))[0])
+        (path,) = write_ome_zarr(str(tmp_path / "b.zarr"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(medgs.read_volume(path).affine, medgs.read_volume(tmp_path / "a.nii.gz").affine)
+        assert_same_world(layer, layer_of(*read_zarrs(path)[0]))
+
+    def test_labels_come_back_in_place(self, tmp_path):
+        layer = Labels(VOXELS.astype(np.int64), **PLACES["turned"], **UNITS)
+        (path,) = write_labels_ome_zarr(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        back = layer_of(*read_zarrs(path)[0])
+        assert_same_world(layer, back)
+        np.testing.assert_array_equal(np.asarray(back.data), VOXELS)
+        assert back.dtype.itemsize <= 4
+
+    def test_slices_of_ours_are_read_when_they_are_looked_at(self, tmp_path, monkeypatch):
+        medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")
+        ((data, _, _),) = read_zarrs(str(tmp_path / "a.zarr"))
+        read = []
+        plain = medgs.StreamedVolume.__getitem__
+        monkeypatch.setattr(
+            medgs.StreamedVolume, "__getitem__", lambda one, key: (read.append(key), plain(one, key))[1]
+        )
+        np.testing.assert_array_equal(np.asarray(data[2]), VOXELS[:, :, 2].T)
+        assert [key[2] for key in read] == [slice(2, 3)]
+
+    def test_a_folder_that_is_looked_at_is_not_replaced(self, tmp_path):
+        medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")
+        layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        with pytest.raises(ValueError, match="must be saved to another one"):
+            write_ome_zarr(str(tmp_path / "a.zarr"), *layer.as_layer_data_tuple()[:2])
+        (path,) = write_ome_zarr(str(tmp_path / "b.zarr"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(medgs.read_volume(path).voxels, VOXELS)
+
+    def test_a_series_with_a_slope_shows_what_was_measured(self, tmp_path):
+        series = medgs.Volume(np.stack([VOXELS, VOXELS], axis=3), np.eye(4), slope=2.0, series=True)
+        medgs.write_volume(series, tmp_path / "a.zarr")
+        layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        assert layer.data.shape == (2, 6, 5, 4)
+        assert int(layer.data.max()) == 2 * 119
+
+    def test_a_folder_that_is_still_to_be_filled_says_so(self, tmp_path):
+        volume = medgs.Volume(VOXELS, np.eye(4))
+        medgs.create_volume(tmp_path / "a.zarr", volume, 2).write_slice(3, VOXELS[:, :, 3])
+        layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        slices = layer.metadata[METADATA]
+        assert slices.describe(3) == "RENDERED\nslice 3"
+        assert slices.describe(4) == "NOT RENDERED YET\nslice 4"
+        assert slices.summary() == "1 of 6 slices RENDERED\n5 NOT RENDERED YET"
+        np.testing.assert_array_equal(np.asarray(layer.data[3]), VOXELS[:, :, 3].T)
+        with pytest.raises(ValueError, match="must have all its slices to be saved, got 'a' with 1 of 6"):
+            write_nifti(str(tmp_path / "b.nii"), *layer.as_layer_data_tuple()[:2])
+
+    def test_folders_of_other_programs_open_in_place(self, tmp_path):
+        import zarr
+
+        scale = {"type": "scale", "scale": [3.0, 0.5, 0.7]}
+        axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+        image = {"axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": [scale]}]}
+        group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2, attributes={"multiscales": [image]})
+        group.create_array("s0", shape=VOXELS.shape, dtype=VOXELS.dtype)[...] = VOXELS
+        back = layer_of(*get_zarr_reader(str(tmp_path / "a.zarr"))(str(tmp_path / "a.zarr"))[0])
+        assert_same_world(Image(VOXELS, **PLACES["anisotropic"], **UNITS), back)
+        np.testing.assert_array_equal(back.data, VOXELS)
+
+    def test_what_is_no_image_is_left_to_others(self, tmp_path):
+        (tmp_path / "empty.zarr").mkdir()
+        (tmp_path / "plate.zarr").mkdir()
+        (tmp_path / "plate.zarr" / "zarr.json").write_text('{"attributes": {"ome": {"plate": {}}}}')
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file.zarr").write_text("{}")
+        for name in ("empty.zarr", "plate.zarr", "folder", "file.zarr", "none.zarr"):
+            assert get_zarr_reader(str(tmp_path / name)) is None
+
+
+class TestOmeTiff:
+    def test_spacing_and_unit_come_back(self, tmp_path):
+        layer = Image(VOXELS, **PLACES["anisotropic"], **UNITS)
+        (path,) = write_ome_tiff(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        assert path.endswith("a.ome.tif")
+        back = medgs.read_volume(path)
+        np.testing.assert_array_equal(back.voxels, VOXELS)
+        np.testing.assert_allclose(back.spacing, (3.0, 0.5, 0.7))
+        assert back.unit == "um"
+
+    @pytest.mark.parametrize("place", ["moved", "mirrored", "turned"])
+    def test_what_it_cannot_hold_is_told(self, tmp_path, place):
+        layer = Image(VOXELS, **PLACES[place], **UNITS)
+        with pytest.warns(
+            UserWarning, match="holds spacing and unit only, got a layer that is moved, mirrored or turned"
+        ):
+            (path,) = write_ome_tiff(str(tmp_path / "a.ome.tif"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_allclose(sorted(medgs.read_volume(path).spacing), (0.5, 0.7, 3.0))
+
+    def test_labels_keep_their_ids(self, tmp_path):
+        layer = Labels(VOXELS.astype(np.int64), **PLACES["anisotropic"], **UNITS)
+        (path,) = write_labels_ome_tiff(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(medgs.read_volume(path).voxels, VOXELS)
 
 
 class TestMeasuredValues:

@@ -3,9 +3,9 @@ import pytest
 from napari.components import ViewerModel
 
 import medgs_core as medgs
-from medgs_napari._files import compact_integers, write_labels
 from medgs_napari._frames import frame_of_volume
 from medgs_napari._grids import METADATA, Grid
+from medgs_napari._writers import compact_integers, write_labels
 
 SHAPE = (5, 6, 7)
 PAINTED = np.random.default_rng(0).integers(0, 4, SHAPE, dtype=np.uint8)

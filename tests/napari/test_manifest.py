@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QFileDialog
@@ -93,6 +94,14 @@ class TestInstalled:
         viewer.add_image(scan, scale=SPACING, units=("mm",) * 3)
         viewer.layers[0].save(str(tmp_path / "scan.nii.gz"), plugin=NAME)
         assert medgs.read_volume(tmp_path / "scan.nii.gz").spacing == pytest.approx(SPACING[::-1])
+
+    def test_a_layer_is_saved_as_ome_zarr_and_opens_in_place(self, viewer, scan, tmp_path):
+        viewer.add_image(scan, scale=SPACING, translate=(1, 2, 3), units=("mm",) * 3)
+        viewer.layers[0].save(str(tmp_path / "scan.ome.zarr"), plugin=NAME)
+        viewer.open(tmp_path / "scan.ome.zarr", plugin=NAME)
+        for name in ("scale", "translate"):
+            np.testing.assert_allclose(getattr(viewer.layers[1], name), getattr(viewer.layers[0], name))
+        np.testing.assert_array_equal(np.asarray(viewer.layers[1].data), scan)
 
     def test_preferences_are_those_of_the_page(self, viewer):
         assert preferences() == Preferences()

@@ -98,3 +98,10 @@ def test_a_rendering_of_two_images_writes_both():
     recipe = RenderRecipe({"isotropic": True}, images=2)
     assert "medgs.split_volume(volume)" in recipe.python("m.medgs")
     assert recipe.command("m.medgs") == "medgs render m.medgs -o fine.nii.gz --with fine_1.nii.gz --isotropic\n"
+
+
+def test_a_stream_into_folders_is_copied_as_one():
+    one, two = RenderRecipe({"factor": 4}, streamed=True), RenderRecipe({"factor": 4}, images=2, streamed=True)
+    assert 'medgs.stream_volume(model, "fine.ome.zarr", factor=4).fill_all()'.replace('"', "'") in one.python("m.medgs")
+    assert "medgs.stream_volume(model, ['fine.ome.zarr', 'fine_1.ome.zarr'], factor=4)" in two.python("m.medgs")
+    assert two.command("m.medgs") == "medgs render m.medgs -o fine.ome.zarr --with fine_1.ome.zarr --factor 4\n"

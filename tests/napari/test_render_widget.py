@@ -3,6 +3,7 @@ import pytest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 import medgs_core as medgs
+from medgs_napari._jobs import Job
 from medgs_napari._render_widget import RenderWidget
 from medgs_napari._session import Fitted, fitted_from_file, session_of
 
@@ -54,38 +55,209 @@ def test_a_streamed_layer_fills_up(qtbot, viewer, dock, model):
     assert dock.panel.cancel.isHidden()
 
 
-def test_a_cancelled_stream_takes_its_layer_away(qtbot, viewer, dock, monkeypatch):
-    import time
+def hold_after(monkeypatch, count):
+    """Let streams wait once some slices are there, until they are cancelled."""
+    checkpoint, seen = Job.checkpoint, []
 
-    monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: time.sleep(0.05))
-    choose(dock.form.shown_as, "streamed")
-    dock.interpolate.click()
-    assert len(viewer.layers) == 1
-    dock.panel.cancel.click()
-    done(qtbot, dock)
-    assert len(viewer.layers) == 0
+    def waiting(job):
+        if seen.count(job) == count:  # another job makes the folders
+            job._cancelled.wait()
+        checkpoint(job)
+        seen.append(job)
+
+    monkeypatch.setattr(Job, "checkpoint", waiting)
+
+
+def cancel_after(qtbot, dock, monkeypatch, count):
+    """Press the button, and Cancel once some slices are there."""
+    with monkeypatch.context() as held:
+        hold_after(held, count)
+        dock.interpolate.click()
+        qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+        stream = dock._stream[0]
+        qtbot.waitUntil(lambda: stream.ready.sum() == count, timeout=TIMEOUT)
+        dock.panel.cancel.click()
+        done(qtbot, dock)
+    return stream
+
+
+@pytest.fixture(params=["streamed", "folder"])
+def streaming(request, dock, tmp_path):
+    """Choose to stream, into memory or into a folder."""
+    choose(dock.form.shown_as, request.param)
+    dock.form.folder.setText(str(tmp_path / "fine"))
+    dock.form.values["factor"].value = 2
+    return request.param
+
+
+def test_a_cancelled_stream_keeps_what_it_has_and_goes_on(qtbot, viewer, dock, model, monkeypatch, streaming):
+    viewer.dims.events.current_step.disconnect(dock._moved)
+    stream = cancel_after(qtbot, dock, monkeypatch, 3)
+    (layer,) = viewer.layers
+    shown = layer.data[0] if layer.multiscale else layer.data
+    whole = medgs.render_volume(model, factor=2).voxels.transpose(2, 1, 0)
+    np.testing.assert_array_equal(np.asarray(shown)[stream.ready], whole[stream.ready])
+    assert not np.asarray(shown)[~stream.ready].any()
     assert not dock.interpolate.isHidden()
-
-
-def test_a_stream_goes_on_without_its_layer(qtbot, viewer, dock):
-    choose(dock.form.shown_as, "streamed")
+    for i, ready in enumerate(stream.ready):
+        viewer.dims.set_current_step(0, i)
+        assert viewer.canvas.overlays.text.text.startswith("NOT RENDERED YET") != ready
+    assert f"{stream.ready.sum()} are there; Interpolate renders the others." in dock.plan.text()
+    layer.name = "mine"
     dock.interpolate.click()
+    done(qtbot, dock)
+    assert [one.name for one in viewer.layers] == ["mine"]
+    np.testing.assert_array_equal(np.asarray(shown), whole)
+    assert not viewer.canvas.overlays.text.text.startswith("NOT RENDERED YET")
+
+
+def test_a_stream_into_a_folder_is_a_volume_where_it_stands(qtbot, viewer, dock, model, tmp_path):
+    dock.interpolate.click()
+    (virtual,) = viewer.layers
+    choose(dock.form.shown_as, "folder")
+    dock.form.folder.setText(str(tmp_path / "fine.ome.zarr"))
+    assert "on disk" in dock.plan.text()
+    dock.interpolate.click()
+    done(qtbot, dock)
+    _, layer = viewer.layers
+    for name in ("scale", "translate", "units", "axis_labels", "contrast_limits", "rgb"):
+        assert np.all(getattr(layer, name) == getattr(virtual, name)), name
+    np.testing.assert_array_equal(layer.affine.affine_matrix, virtual.affine.affine_matrix)
+    assert layer.colormap.name == virtual.colormap.name
+    written, expected = medgs.read_volume(tmp_path / "fine.ome.zarr"), medgs.render_volume(model, factor=4)
+    np.testing.assert_array_equal(written.voxels, expected.voxels)
+    np.testing.assert_array_equal(written.affine, expected.affine)
+    dock.copies.command.click()
+    assert QApplication.clipboard().text() == "medgs render scan.medgs -o fine.ome.zarr --factor 4\n"
+
+
+def test_a_folder_that_was_begun_before_is_gone_on_with(qtbot, viewer, dock, model, tmp_path, monkeypatch):
+    choose(dock.form.shown_as, "folder")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "fine.ome.zarr"), ""))
+    begun = medgs.stream_volume(model, tmp_path / "fine.ome.zarr", factor=4)
+    begun.fill(5)
+    dock.interpolate.click()
+    qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+    assert dock._stream[0].ready[5]
+    done(qtbot, dock)
+    assert medgs.read_volume(tmp_path / "fine.ome.zarr").voxels.shape[2] == 33
+
+
+def test_without_a_folder_nothing_is_streamed(viewer, dock, monkeypatch):
+    choose(dock.form.shown_as, "folder")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: ("", ""))
+    dock.interpolate.click()
+    assert dock.panel.job is None
+    assert len(viewer.layers) == 0
+
+
+def test_a_folder_of_something_else_is_a_sentence(qtbot, viewer, dock, tmp_path, complaints):
+    medgs.write_volume(medgs.Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), tmp_path / "fine.ome.zarr")
+    choose(dock.form.shown_as, "folder")
+    dock.form.folder.setText(str(tmp_path / "fine.ome.zarr"))
+    dock.interpolate.click()
+    done(qtbot, dock)
+    assert "must have a folder of its own" in complaints[0]
+    assert len(viewer.layers) == 0
+
+
+def test_a_failing_disk_is_a_sentence_and_what_was_rendered_stays(
+    qtbot, viewer, dock, tmp_path, monkeypatch, complaints
+):
+    choose(dock.form.shown_as, "folder")
+    dock.form.folder.setText(str(tmp_path / "fine.ome.zarr"))
+    write, count = medgs.StreamedVolume.write_slice, []
+
+    def failing(self, i, plane):
+        if len(count) == 4:
+            raise ValueError("The output must be writable, got No space left on device; make room.")
+        count.append(i)
+        write(self, i, plane)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(medgs.StreamedVolume, "write_slice", failing)
+        dock.interpolate.click()
+        done(qtbot, dock)
+    assert "make room" in complaints[0]
+    assert len(viewer.layers) == 1
+    assert medgs.open_volume(tmp_path / "fine.ome.zarr").written.sum() == 4
+    dock.interpolate.click()
+    done(qtbot, dock)
+    assert len(viewer.layers) == 1
+    assert medgs.open_volume(tmp_path / "fine.ome.zarr").written.all()
+
+
+def test_slices_come_nearest_first_to_what_is_shown(qtbot, viewer, dock, monkeypatch, streaming):
+    dock.form.values["factor"].value = 4
+    viewer.add_image(np.zeros((33, 4, 4), np.uint8), scale=(0.75, 1, 1), units=("mm",) * 3)
+    viewer.dims.set_current_step(0, 20)
+    stream = cancel_after(qtbot, dock, monkeypatch, 5)
+    assert np.flatnonzero(stream.ready).tolist() == [18, 19, 20, 21, 22]
+
+
+def test_a_stream_goes_on_without_its_layer(qtbot, viewer, dock, streaming):
+    dock.interpolate.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=TIMEOUT)
     viewer.layers.clear()
     done(qtbot, dock)
     assert len(viewer.layers) == 0
 
 
-def test_a_stream_ends_with_its_dock(qtbot, viewer, dock, monkeypatch):
-    import time
-
-    monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: time.sleep(0.1))
-    choose(dock.form.shown_as, "streamed")
+def test_a_stream_ends_with_its_dock_and_keeps_its_layer(qtbot, viewer, dock, monkeypatch, streaming):
+    hold_after(monkeypatch, 2)
     dock.interpolate.click()
-    job = dock.panel.job
+    qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+    stream, job = dock._stream[0], dock.panel.job
+    qtbot.waitUntil(lambda: stream.ready.sum() == 2, timeout=TIMEOUT)
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
-    qtbot.waitUntil(lambda: job.cancelled, timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 0, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: job.cancelled and not stream.running and not job.running, timeout=TIMEOUT)
+    assert len(viewer.layers) == 1
+
+
+def test_a_stream_ends_with_the_window(qtbot, make_napari_viewer, model, monkeypatch, tmp_path):
+    viewer = make_napari_viewer()
+    session_of(viewer).add(fitted_from_file(model, "scan.medgs"))
+    dock = RenderWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Interpolate")
+    choose(dock.form.shown_as, "folder")
+    dock.form.folder.setText(str(tmp_path / "fine.zarr"))
+    hold_after(monkeypatch, 2)
+    dock.interpolate.click()
+    qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+    stream, job = dock._stream[0], dock.panel.job
+    qtbot.waitUntil(lambda: stream.ready.sum() == 2, timeout=TIMEOUT)
+    viewer.close()
+    qtbot.waitUntil(lambda: not stream.running and not job.running, timeout=TIMEOUT)
+    assert medgs.open_volume(tmp_path / "fine.zarr").written.sum() == 2
+
+
+@pytest.mark.parametrize("shown", ["virtual", "streamed", "folder"])
+def test_the_same_choices_have_one_layer_and_others_another(qtbot, viewer, dock, tmp_path, shown):
+    choose(dock.form.shown_as, shown)
+    dock.form.folder.setText(str(tmp_path / "a.zarr"))
+    for _ in range(2):
+        dock.interpolate.click()
+        done(qtbot, dock)
+        viewer.layers[0].visible = False
+    assert len(viewer.layers) == 1
+    dock.interpolate.click()
+    done(qtbot, dock)
+    assert viewer.layers[0].visible
+    dock.form.values["factor"].value = 2
+    dock.form.folder.setText(str(tmp_path / "b.zarr"))
+    dock.interpolate.click()
+    done(qtbot, dock)
+    assert len(viewer.layers) == 2
+    assert viewer.layers.selection.active.name == viewer.layers[1].name
+
+
+def test_uncertainty_that_is_there_is_not_rendered_again(qtbot, viewer, dock):
+    dock.uncertainty.click()
+    done(qtbot, dock)
+    dock.uncertainty.click()
+    assert dock.panel.job is None
+    assert len(viewer.layers) == 1
 
 
 @pytest.mark.parametrize(

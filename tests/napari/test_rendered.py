@@ -6,7 +6,7 @@ import medgs_core as medgs
 from medgs_napari._jobs import Job
 from medgs_napari._marks import SliceMarks, describe_shown
 from medgs_napari._rendered import METADATA, describe_slices, frames_of_model, virtual_layers
-from medgs_napari._stream import Stream
+from medgs_napari._stream import Stream, stream_in_folders, stream_in_memory
 
 
 @pytest.fixture
@@ -40,23 +40,36 @@ def test_two_images_are_two_layers_with_looks_of_their_own(scan):
     assert other.settings["contrast_limits"][1] < 2 < one.settings["contrast_limits"][1]
 
 
-class TestStream:
-    def test_a_stream_gives_what_the_virtual_layer_shows(self, layers):
-        stream = Stream(layers)
-        assert stream(Job(lambda job: None))
-        np.testing.assert_array_equal(stream.filled[0].array, np.asarray(layers[0].data[0]), strict=True)
+def run(stream):
+    assert stream(Job(lambda job: None))
 
-    def test_slices_near_the_shown_one_come_first(self, layers, monkeypatch):
-        stream, order = Stream(layers), []
-        monkeypatch.setattr("medgs_napari._stream.Filled.fill", lambda one, i: order.append(i))
+
+class TestStream:
+    @pytest.fixture(params=["memory", "folder"])
+    def stream(self, request, layers, model, tmp_path):
+        if request.param == "memory":
+            return stream_in_memory(layers)
+        return stream_in_folders(model, medgs.RenderConfig(factor=4), layers, str(tmp_path / "fine.ome.zarr"))
+
+    def test_a_stream_gives_what_the_virtual_layer_shows(self, stream, layers):
+        run(stream)
+        made = stream.layers[0].data
+        np.testing.assert_array_equal(
+            np.asarray(made[0] if isinstance(made, list) else made), np.asarray(layers[0].data[0]), strict=True
+        )
+        assert stream.finished
+
+    def test_slices_near_the_shown_one_come_first(self):
+        order = []
+        stream = Stream([], np.zeros(33, bool), order.append)
         stream.shown = 20
-        stream(Job(lambda job: None))
+        run(stream)
         assert order[0] == 20
         assert {*order[1:3]} == {19, 21}
         assert sorted(order) == list(range(33))
 
-    def test_a_stream_stops_when_it_is_told_to(self, layers):
-        job = Job(Stream(layers))
+    def test_a_stream_stops_when_it_is_told_to(self):
+        job = Job(Stream([], np.zeros(9, bool), lambda i: None))
         job.cancel()
         job.start()
         job.wait()
@@ -64,6 +77,46 @@ class TestStream:
         job.ended.connect(outcomes.append)
         job.poll()
         assert (outcomes[0].result, outcomes[0].error) == (None, "")
+
+    def test_what_a_fault_left_out_is_filled_by_the_next_job(self):
+        order = []
+
+        def fill(i):
+            if len(order) == 3:
+                order.append("fault")
+                raise MemoryError
+            order.append(i)
+
+        stream = Stream([], np.zeros(5, bool), fill)
+        with pytest.raises(MemoryError):
+            run(stream)
+        assert stream.ready.tolist() == [True, True, True, False, False]
+        assert not stream.running
+        run(stream)
+        assert order == [0, 1, 2, "fault", 3, 4]
+
+    def test_slices_that_are_not_there_say_so(self, stream):
+        slices = stream.layers[0].settings["metadata"][METADATA]
+        assert slices.describe(8) == "NOT RENDERED YET\nslice 2"
+        assert slices.describe(9) == "NOT RENDERED YET\nbetween slices 2 and 3 (2.25)"
+        assert slices.summary() == "9 of 33 slices MEASURED\n33 NOT RENDERED YET"
+        run(stream)
+        assert slices.describe(8) == "MEASURED\nslice 2"
+        assert slices.describe(9) == "SYNTHETIC\nbetween slices 2 and 3 (2.25)"
+        assert slices.summary() == "9 of 33 slices MEASURED"
+
+    def test_images_of_one_model_have_folders_of_their_own(self, scan, tmp_path):
+        first = medgs.Volume(scan.transpose(2, 1, 0), np.diag([0.7, 0.8, 3.0, 1.0]))
+        second = medgs.Volume(np.stack([first.voxels] * 2, axis=3).astype(np.float32), first.affine)
+        model = medgs.fit_model(medgs.combine_volumes(first, second), medgs.FitConfig(preset="fast", steps=10)).model
+        config = medgs.RenderConfig(factor=2)
+        layers = virtual_layers("both", model, frames_of_model(model), config)
+        stream = stream_in_folders(model, config, layers, str(tmp_path / "fine.zarr"))
+        run(stream)
+        assert len(stream.layers) == 3
+        for made, virtual in zip(stream.layers, layers, strict=True):
+            np.testing.assert_array_equal(np.asarray(made.data[0]), np.asarray(virtual.data[0]), strict=True)
+        assert medgs.read_volume(tmp_path / "fine image 2.zarr").channels == 2
 
 
 class TestMarks:

@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout:
                 sys.stdout.flush()  # here, where a full disk or a closed pipe still becomes a sentence
             return code
-    except KeyboardInterrupt:
-        return _complain(args, INTERRUPTED, "interrupted; no partial file was left.")
+    except KeyboardInterrupt as interrupt:  # with words where something was left
+        return _complain(args, INTERRUPTED, str(interrupt) or "interrupted; no partial file was left.")
     except ValueError as mistake:
         return _complain(args, USERS_MISTAKE, str(mistake))
     except OSError as fault:

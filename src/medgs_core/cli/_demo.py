@@ -16,8 +16,8 @@ from medgs_core.cli._evaluate import print_evaluation
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._fit import print_plan
 from medgs_core.cli._inputs import add_quiet
-from medgs_core.cli._render import NOTE_ENDING, render_to_files
 from medgs_core.cli._screen import OURS, FitBar
+from medgs_core.cli._writing import NOTE_ENDING, render_to_files
 from medgs_core.config import FitConfig, RenderConfig
 from medgs_core.example import find_example
 from medgs_core.volume import IntensityWindow, Volume, robust_window

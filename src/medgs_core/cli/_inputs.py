@@ -85,7 +85,7 @@ def read_positions(path: str) -> list[float]:
 
 def add_input(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add the argument for the volume to read; optional where labels can stand for it."""
-    text = "volume: .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff"
+    text = "volume: .nii, .nii.gz, .tif, .tiff, .ome.tif, .ome.tiff, .ome.zarr or .zarr"
     if optional:
         parser.add_argument("input", metavar="IN", nargs="?", help=f"{text}; may be left out where there are labels")
     else:

@@ -2,24 +2,20 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medgs_core.cli._exit_codes import SUCCESS
 from medgs_core.cli._inputs import add_quiet, add_with
 from medgs_core.cli._options import add_settings, chosen_settings, option_name
-from medgs_core.cli._screen import progress_bar, strict_json
+from medgs_core.cli._writing import NOTE_ENDING, render_to_files, stream_to_folders, write_bounds
 from medgs_core.config import RenderConfig
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
     import medgs_core.model
     import medgs_core.sampling
-
-NOTE_ENDING = ".json"
-VERSIONS_OF = ("medgs-napari", "torch", "numpy", "numba")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         required=True,
-        help=f"volume to write; OUT{NOTE_ENDING} tells what its slices are",
+        help=f"volume to write, an OME-Zarr folder slice by slice; OUT{NOTE_ENDING} tells what its slices are",
     )
     add_with(
         parser, "OUT2", "volumes to write the further images of the model to, in the order in which they were fitted"
@@ -48,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render and write."""
     from medgs_core.formats import check_volume_output, check_writable
+    from medgs_core.formats.endings import is_store_name
 
     config = chosen_settings(args, RenderConfig)
     outputs = [args.output, *args.others]
@@ -66,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     _check_even(model, config, sampling)
     if args.uncertainty:
         _check_bounds(model, config, args.uncertainty)
-    _, note = render_to_files(model, config, outputs, quiet=args.quiet)
+    write = stream_to_folders if all(is_store_name(Path(output)) for output in outputs) else render_to_files
+    note = write(model, config, outputs, quiet=args.quiet)[1]
     if args.uncertainty:
-        _write_bounds(model, config, args.uncertainty, quiet=args.quiet)
+        write_bounds(model, config, args.uncertainty, quiet=args.quiet)
     if not args.quiet:
         measured = sum(entry["measured"] for entry in note["slices"])
         for output in outputs:
@@ -79,29 +77,6 @@ def run(args: argparse.Namespace) -> int:
                 f"the model holds {images - len(outputs)} more of its {images} images: name files for them after --with"
             )
     return SUCCESS
-
-
-def render_to_files(
-    model: "medgs_core.model.FittedModel",
-    config: RenderConfig,
-    outputs: Sequence[str | os.PathLike[str]],
-    *,
-    quiet: bool,
-) -> tuple[tuple[Volume, ...], dict[str, Any]]:
-    """Write the rendered images, and a note of what their slices are beside each; return both."""
-    from medgs_core.formats import replaced_file, write_volume
-    from medgs_core.members import split_volume
-    from medgs_core.render import render_volume
-
-    images = split_volume(_followed(render_volume, model, config, "rendering", quiet=quiet))
-    note = describe_rendering(model, config)
-    for number, (image, output) in enumerate(zip(images, outputs, strict=False)):  # those beyond are not asked for
-        write_volume(image, output)
-        if len(images) > 1:
-            note["image"] = number
-        with replaced_file(os.fspath(output) + NOTE_ENDING) as file:
-            file.write((strict_json(note) + "\n").encode())
-    return images, note
 
 
 def _check_distinct(files: dict[str, list[str | None]]) -> None:
@@ -158,65 +133,6 @@ def _check_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, p
     check_volume_output(path)
     if not config.labels:
         check_bounds(model)
-
-
-def _write_bounds(model: "medgs_core.model.FittedModel", config: RenderConfig, path: str, *, quiet: bool) -> None:
-    from medgs_core.formats import write_volume
-    from medgs_core.members import split_volume
-    from medgs_core.render import render_uncertainty
-
-    bounds = _followed(render_uncertainty, model, config, "uncertainty", quiet=quiet)
-    write_volume(split_volume(bounds)[0], path)
-
-
-def _followed(
-    render: Callable[..., Volume],
-    model: "medgs_core.model.FittedModel",
-    config: RenderConfig,
-    doing: str,
-    *,
-    quiet: bool,
-) -> Volume:
-    """Return what a renderer of volumes gives, with a progress bar while it works."""
-    from medgs_core.sampling import sample_slices
-
-    with progress_bar(quiet, desc=doing, total=len(sample_slices(model, config).coordinates)) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.update()
-
-        return render(model, config, report=advance)
-
-
-def describe_rendering(model: "medgs_core.model.FittedModel", config: RenderConfig) -> dict[str, Any]:
-    """Return which slices are measured and which synthetic, how well such slices are predicted, and by what.
-
-    Labels are measured where they were annotated. A slice counts as measured only if its voxels are the stored ones.
-    """
-    from importlib.metadata import version
-
-    from medgs_core.labels import LabelRenderer
-    from medgs_core.model_file import model_hash
-    from medgs_core.sampling import is_measured, sample_slices
-
-    if config.labels:
-        shown = LabelRenderer(model, config).is_annotated
-    else:
-        shown = partial(is_measured, model) if model.has_source and not config.denoise else lambda t: False
-    slices = [
-        {"index": index, "t": float(t), "measured": bool(shown(float(t)))}
-        for index, t in enumerate(sample_slices(model, config).coordinates)
-    ]
-    return {
-        "axis": model.axis,
-        "slices": slices,
-        "scores": dict(model.scores),
-        "skipped_slices": list(model.skipped),
-        "hidden_slices": model.provenance.get("hidden_slices", []),
-        "model_sha256": model_hash(model),
-        "options": config.model_dump(mode="json"),
-        "versions": {name: version(name) for name in VERSIONS_OF},
-    }
 
 
 def _check_even(

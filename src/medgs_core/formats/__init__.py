@@ -1,6 +1,6 @@
 """*formats*: volumes in files; nothing outside this package knows a file layout.
 
-In: a path, whose ending names the format. Out: a `Volume` with voxels as stored, or a complete file.
+In: a path, whose ending names the format. Out: a `Volume` with voxels as stored, or a complete file or folder.
 """
 
 import os
@@ -10,15 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from medgs_core.formats import _nifti, _tiff
+from medgs_core.formats import _nifti, _tiff, _zarr
 from medgs_core.formats._decoding import ALL
-from medgs_core.formats.atomic import check_writable, replaced_file
-from medgs_core.volume import Volume, is_regular
-
-NIFTI_ENDINGS = (".nii", ".nii.gz")
-OME_ENDINGS = (".ome.tif", ".ome.tiff")
-TIFF_ENDINGS = (".tif", ".tiff")
-VOLUME_ENDINGS = NIFTI_ENDINGS + OME_ENDINGS + TIFF_ENDINGS
+from medgs_core.formats.atomic import check_folder_writable, check_writable, replaced_file, replaced_folder
+from medgs_core.formats.endings import (
+    NIFTI_ENDINGS,
+    OME_ENDINGS,
+    TIFF_ENDINGS,
+    VOLUME_ENDINGS,
+    check_evenly_spaced,
+    check_single,
+    is_store_name,
+    listed,
+)
+from medgs_core.formats.streamed import check_replaceable, create_volume
+from medgs_core.threads import follow_threads
+from medgs_core.volume import Volume, resolve_axis
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 DICOM_REMEDY = "convert the series to NIfTI first, for instance with dcm2niix"
@@ -34,23 +41,23 @@ def read_volume(
     voxel_size: Sequence[float] | None = None,
     positions: Sequence[float] | None = None,
 ) -> Volume:
-    """Return the volume in a NIfTI, TIFF or OME-TIFF file, its voxels exactly as stored.
+    """Return the volume in a NIfTI, TIFF or OME-TIFF file or an OME-Zarr folder, its voxels exactly as stored.
 
     Parameters
     ----------
     path : path
-        Ends in .nii, .nii.gz, .tif, .tiff, .ome.tif or .ome.tiff.
+        Ends in .nii, .nii.gz, .tif, .tiff, .ome.tif, .ome.tiff, .ome.zarr or .zarr.
     volume : int or "all", optional
         Which volume of a series to take, from 0; needed if there are several. All of them become channels.
     voxel_size : sequence of 3 floats, optional
-        Z, Y, X spacing of a TIFF, instead of what its metadata say.
+        Z, Y, X spacing of a TIFF or OME-Zarr, instead of what its metadata say.
     positions : sequence of floats, optional
         Increasing positions of the slices in the file's unit, where their gaps are irregular.
 
     Raises
     ------
     ValueError
-        If the file is missing, damaged, not a volume, or in need of one of the arguments.
+        If the file is missing, damaged, unfinished, not a volume, or in need of one of the arguments.
     """
     if isinstance(volume, str) and volume != ALL:
         raise ValueError(f"The chosen volume must be a number or {ALL!r}, got {volume!r}; correct it or leave it out.")
@@ -60,23 +67,25 @@ def read_volume(
     if name.endswith(NIFTI_ENDINGS):
         if voxel_size is not None:
             raise ValueError(
-                f"A voxel size can be given for TIFF files only, got {tuple(voxel_size)} for '{source}'; "
+                f"A voxel size can be given for TIFF and OME-Zarr only, got {tuple(voxel_size)} for '{source}'; "
                 "correct the spacing in the NIfTI header instead."
             )
         found = _nifti.read(source, volume)
     elif name.endswith(TIFF_ENDINGS):
         found = _tiff.read(source, volume, voxel_size)
+    elif is_store_name(source):
+        found = _zarr.read(source, volume, voxel_size)
     else:
-        raise ValueError(
-            f"The input must end in {_listed(VOLUME_ENDINGS)}, got '{source}'; convert it to one of these."
-        )
+        raise ValueError(f"The input must end in {listed(VOLUME_ENDINGS)}, got '{source}'; convert it to one of these.")
     if positions is None:
         return found
     return replace(found, positions=np.asarray(positions, dtype=np.float64))
 
 
 def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
-    """Write the volume to a NIfTI, TIFF or OME-TIFF file; an older file is replaced only by a complete one.
+    """Write the volume to a NIfTI, TIFF or OME-TIFF file, or an OME-Zarr folder.
+
+    An older one is replaced only by a complete one, and a folder only if it is a Zarr store.
 
     Raises
     ------
@@ -85,17 +94,13 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     _check_ending(target)
-    if volume.members:
-        raise ValueError(
-            f"A file must hold one image, got {len(volume.members)} combined ones for '{target}'; take them apart with "
-            "split_volume and write each."
-        )
-    if volume.positions is not None and not is_regular(volume.positions):
-        gaps = np.diff(volume.positions)
-        raise ValueError(
-            f"The slices in '{target}' must be evenly spaced, got gaps from {gaps.min():g} to {gaps.max():g} "
-            f"{volume.unit}; render with --spacing instead."
-        )
+    if is_store_name(target):
+        check_replaceable(target)
+        with replaced_folder(target) as folder:
+            _write_store(volume, folder)
+        return
+    check_single(volume, target)
+    check_evenly_spaced(volume, target)
     name = target.name.lower()
     with replaced_file(target) as file:
         if name.endswith(NIFTI_ENDINGS):
@@ -120,20 +125,39 @@ def check_volume_output(path: str | os.PathLike[str], volume: Volume | None = No
         If the ending is unknown, the folder takes no file, or the format cannot hold such a volume.
     """
     _check_ending(Path(path))
+    if is_store_name(Path(path)):
+        check_folder_writable(path)
+        check_replaceable(Path(path))
+        if volume is not None:
+            _zarr.check_holds(volume)
+        return
     check_writable(path)
     if volume is not None and Path(path).name.lower().endswith(TIFF_ENDINGS):
         _tiff.check_holds(volume)
 
 
+def _write_store(volume: Volume, folder: Path) -> None:
+    """Write all slices into a new OME-Zarr folder, from threads of their own, which an interrupt does not break off."""
+    axis = resolve_axis(volume, "auto")
+    store = create_volume(folder, volume, axis)
+    planes = np.moveaxis(volume.voxels, axis, 0)
+    for _ in follow_threads(lambda i: store.write_slice(i, planes[i]), range(len(planes)), volume.voxels[0].nbytes):
+        pass
+
+
 def _check_ending(target: Path) -> None:
     if not target.name.lower().endswith(VOLUME_ENDINGS):
-        raise ValueError(f"The output must end in {_listed(VOLUME_ENDINGS)}, got '{target}'; change its ending.")
+        raise ValueError(f"The output must end in {listed(VOLUME_ENDINGS)}, got '{target}'; change its ending.")
 
 
 def _check_input(source: Path) -> None:
     try:
         if not source.exists():
             raise ValueError(f"The input must be an existing file, got '{source}'; check the path.")
+        if source.is_dir() and is_store_name(source):
+            return
+        if is_store_name(source):
+            raise ValueError(f"An OME-Zarr input must be a folder, got the file '{source}'; unpack it first.")
         if source.is_dir():
             if any(_is_dicom(entry) for entry in source.iterdir() if entry.is_file()):
                 raise ValueError(f"The input must be one file, got the DICOM folder '{source}'; {DICOM_REMEDY}.")
@@ -154,7 +178,3 @@ def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(DICOM_MAGIC_OFFSET)
         return file.read(len(DICOM_MAGIC)) == DICOM_MAGIC
-
-
-def _listed(endings: tuple[str, ...]) -> str:
-    return ", ".join(endings[:-1]) + " or " + endings[-1]

@@ -22,7 +22,7 @@ DAMAGE = (
 
 
 @contextmanager
-def decoding(path: Path, kind: str) -> Iterator[None]:
+def decoding(path: Path, kind: str, noun: str = "file") -> Iterator[None]:
     """Turn whatever a reader raises on a damaged or foreign file into one ValueError.
 
     Raises
@@ -38,7 +38,7 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
     except (*DAMAGE, ImageFileError, HeaderDataError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"The input must be a complete {kind} file, got '{path}', which cannot be read ({reason}); "
+            f"The input must be a complete {kind} {noun}, got '{path}', which cannot be read ({reason}); "
             "copy or export it again."
         ) from error
 

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from medgs_core.arrays import Voxels
-from medgs_core.formats._decoding import Choice, check_channel_axis, chosen_volume, decoding
+from medgs_core.formats._axes import cut_volume, given_spacing, world_order
+from medgs_core.formats._decoding import Choice, decoding
 from medgs_core.volume import Volume, stack_affine
 
 logger = logging.getLogger(__name__)
@@ -39,8 +40,6 @@ IMAGEJ_BYTES = 2**32 - 2**25
 """Above this ImageJ's layout is no valid TIFF any more; OME becomes a BigTIFF."""
 
 FIRST_PRIVATE_TAG = 32768
-CHANNEL_AXES = "CS"
-PLANE_AXES = "YX"
 
 
 def read(path: Path, chosen: Choice, voxel_size: Sequence[float] | None) -> Volume:
@@ -57,15 +56,16 @@ def read(path: Path, chosen: Choice, voxel_size: Sequence[float] | None) -> Volu
         series = tiff.series[0]
         axes, stored = series.axes, series.asarray()
         steps, unit = _metadata_spacing(tiff)
-    voxels, in_series = _slices_first(path, axes, stored, chosen)
+    cut = cut_volume(path, axes, stored.shape, chosen)
+    voxels = stored[cut.index].transpose(cut.order)
     if voxels.dtype == np.bool_:
         voxels = voxels.astype(np.uint8)  # one bit per pixel: no format writes it back as a volume
-    spacing = _known_spacing(path, steps) if voxel_size is None else _given_spacing(voxel_size)
+    spacing = _known_spacing(path, steps) if voxel_size is None else given_spacing(voxel_size)
     return Volume(
         voxels=np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("=")),
         affine=stack_affine(spacing),
         unit=unit,
-        series=in_series,
+        series=cut.series,
     )
 
 
@@ -123,52 +123,12 @@ def write(volume: Volume, file: BinaryIO, *, as_ome: bool) -> None:
     tifffile.imwrite(file, voxels, ome=True, photometric="minisblack", metadata={"axes": axes, **sizes, **units})
 
 
-def _slices_first(path: Path, axes: str, stored: Voxels, chosen: Choice) -> tuple[Voxels, bool]:
-    """Return (z, y, x) or (z, y, x, channels), and if these are volumes: what else is there is slices or a series."""
-    keep = [n for n, axis in enumerate(axes) if axis in PLANE_AXES or stored.shape[n] > 1]
-    stored, axes = stored.reshape([stored.shape[n] for n in keep]), "".join(axes[n] for n in keep)
-    stacks = [n for n, axis in enumerate(axes) if axis not in PLANE_AXES + CHANNEL_AXES]
-    channels = [n for n, axis in enumerate(axes) if axis in CHANNEL_AXES]
-    if not stacks:
-        raise ValueError(
-            f"The input must be a stack of slices, got '{path}', one 2-D image; stack the images into one file."
-        )
-    if len(stacks) > 2 or len(channels) > 1:
-        raise ValueError(
-            f"A volume must have 3 dimensions, a series of them 4, and channels, got axes {axes} of shape "
-            f"{stored.shape} in '{path}'; save one volume by itself."
-        )
-    # The slower axis counts volumes, as time does in TZYX, unless it is named Z.
-    slices = axes.index("Z") if "Z" in axes else stacks[-1]
-    series = [n for n in stacks if n != slices]
-    spatial = [slices, axes.index("Y"), axes.index("X")]
-    if isinstance(chosen, str):
-        check_channel_axis(path, stored.shape[channels[0]] if channels and series else 1)
-        return stored.transpose([*spatial, *channels, *series]), bool(series)
-    index = chosen_volume(path, stored.shape[series[0]] if series else 1, chosen)
-    ordered = stored.transpose([*series, *spatial, *channels])
-    return ordered[index] if series else ordered, False
-
-
 def _world_order(volume: Volume) -> tuple[Voxels, tuple[float, float, float]]:
     """Return voxels and spacing in (z, y, x) order of the world axes that each voxel axis is nearest to."""
-    from nibabel.orientations import io_orientation
-
-    world_axis = io_orientation(volume.affine)[:, 0]  # type: ignore[no-untyped-call]
-    order = [int(n) for n in np.argsort(-world_axis)]
+    order = world_order(volume.affine)
     z, y, x = (volume.spacing[axis] for axis in order)
     rest = range(3, volume.voxels.ndim)
     return volume.voxels.transpose(*order, *rest), (z, y, x)
-
-
-def _given_spacing(voxel_size: Sequence[float]) -> tuple[float, float, float]:
-    if len(voxel_size) != 3 or not all(np.isfinite(step) and step > 0 for step in voxel_size):
-        raise ValueError(
-            f"The voxel size must be three positive numbers Z,Y,X, got {tuple(voxel_size)}; "
-            "give for instance --voxel-size 2.5,0.4,0.4."
-        )
-    z, y, x = (float(step) for step in voxel_size)
-    return z, y, x
 
 
 def _known_spacing(path: Path, steps: dict[str, float]) -> tuple[float, float, float]:

@@ -1,23 +1,21 @@
 """The facts in a `.medgs` file: everything of a fitted model that is not an array of numbers.
 
-A volume comes in, its geometry goes out as JSON types, and back. Free of torch, so that a header is read at
-once.
+A file comes in, its facts go out as JSON types. Free of torch, so that a header is read at once.
 """
 
 import math
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from medgs_core.arrays import Affine, Voxels
+from medgs_core.arrays import Voxels
 from medgs_core.config import FlowKind
 from medgs_core.formats.container import FileKind, Part, open_container, parse_header
+from medgs_core.formats.geometry import GeometryFacts, VoxelType
 from medgs_core.formats.packing import memory_order
-from medgs_core.volume import Layout, Member, NiftiOrientation, Volume
 
 MODEL_ENDING = ".medgs"
 
@@ -36,49 +34,10 @@ at it costs time. Voxels that are there vouch for their own number."""
 MOST_DRIFT_DEGREE = 3
 """Of the polynomial path that a Gaussian takes across slices."""
 
-Row = tuple[float, float, float, float]
-Matrix = tuple[Row, Row, Row, Row]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Shares = Share | Annotated[tuple[Share, ...], Field(min_length=1)]
 Levels = float | Annotated[tuple[float, ...], Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-VoxelType = Literal[
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
-]
-
-
-class OrientationFacts(Part):
-    """The fields of `NiftiOrientation`."""
-
-    sform: Matrix | None
-    sform_code: int
-    qform: Matrix | None
-    qform_code: int
-    time_unit: str
-    time_step: float = 1.0
-
-
-class MemberFacts(Part):
-    """The fields of `Member`."""
-
-    channels: PositiveInt
-    dtype: VoxelType
-    slope: float
-    intercept: float
-    layout: Layout
-
-
-class GeometryFacts(Part):
-    """The fields of `Volume` besides its voxels."""
-
-    affine: Matrix
-    unit: str
-    slope: float
-    intercept: float
-    positions: tuple[float, ...] | None
-    orientation: OrientationFacts | None
-    series: bool = False
-    members: tuple[MemberFacts, ...] = ()
 
 
 class VoxelFacts(Part):
@@ -222,30 +181,6 @@ def check_model_name(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"The name of a model must end in {MODEL_ENDING}, got '{path}'; change its ending.")
 
 
-def geometry_facts(volume: Volume) -> GeometryFacts:
-    """Return the place of a volume in the world."""
-    known = volume.orientation
-    return GeometryFacts(
-        affine=_matrix(volume.affine),
-        unit=volume.unit,
-        slope=float(volume.slope),
-        intercept=float(volume.intercept),
-        positions=None if volume.positions is None else tuple(volume.positions.tolist()),
-        orientation=None
-        if known is None
-        else OrientationFacts(
-            sform=None if known.sform is None else _matrix(known.sform),
-            sform_code=int(known.sform_code),
-            qform=None if known.qform is None else _matrix(known.qform),
-            qform_code=int(known.qform_code),
-            time_unit=known.time_unit,
-            time_step=known.time_step,
-        ),
-        series=volume.series,
-        members=tuple(MemberFacts.model_validate(asdict(member)) for member in volume.members),
-    )
-
-
 def check_voxel_type(voxels: Voxels) -> None:
     """Refuse voxels that a model cannot hold, before long work is done for it.
 
@@ -272,39 +207,3 @@ def voxel_facts(voxels: Voxels, content_sha256: str | None) -> VoxelFacts:
             "content_sha256": content_sha256,
         }
     )
-
-
-def volume_from(geometry: GeometryFacts, voxels: Voxels) -> Volume:
-    """Return voxels at the place that the facts name.
-
-    Raises
-    ------
-    ValueError
-        If `Volume` refuses them.
-    """
-    known = geometry.orientation
-    return Volume(
-        voxels=voxels,
-        affine=np.array(geometry.affine),
-        unit=geometry.unit,
-        slope=geometry.slope,
-        intercept=geometry.intercept,
-        positions=None if geometry.positions is None else np.array(geometry.positions, np.float64),
-        orientation=None
-        if known is None
-        else NiftiOrientation(
-            sform=None if known.sform is None else np.array(known.sform),
-            sform_code=known.sform_code,
-            qform=None if known.qform is None else np.array(known.qform),
-            qform_code=known.qform_code,
-            time_unit=known.time_unit,
-            time_step=known.time_step,
-        ),
-        series=geometry.series,
-        members=tuple(Member(**member.model_dump()) for member in geometry.members),
-    )
-
-
-def _matrix(affine: Affine) -> Matrix:
-    first, second, third, fourth = ((float(a), float(b), float(c), float(d)) for a, b, c, d in affine)
-    return first, second, third, fourth

@@ -137,8 +137,12 @@ def add_head(model: FittedModel, annotation: Annotation, progress: Progress) -> 
     empty = torch.empty(len(model.gaussians), 0)
     head = LabelHead(empty, filled, (), 1.0 / (HALF * gap))
     propagation = build_propagation(model, head)
-    progress.report(FitState("comparing how labels are carried", 0, 1))
-    samples = gather_samples(propagation)
+
+    def go_on(done: int, total: int) -> bool:
+        progress.report(FitState("comparing how labels are carried", done, total))
+        return not must_stop(progress)
+
+    samples = gather_samples(propagation, go_on)
     weights = solve_weights(samples, len(propagation.ways))
     head = replace(head, weights=weights, looseness=solve_looseness(samples, weights, head.looseness))
     with single_threaded_torch():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.example import find_example
+    from medgs_core.faults import is_out_of_memory
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from medgs_core.overlap import dice, iou
     from medgs_core.phantom import drifting_phantom
     from medgs_core.plan import FitPlan, plan_fit
+    from medgs_core.probe import FitEstimate, probe_fit
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
@@ -57,6 +59,7 @@ _HOMES = {
     "Evaluation": "evaluate",
     "FitCheckpoint": "model",
     "FitConfig": "config",
+    "FitEstimate": "probe",
     "FitPlan": "plan",
     "FitResult": "fit",
     "FitState": "progress",
@@ -90,11 +93,13 @@ _HOMES = {
     "interpolate_slices": "classical",
     "iou": "overlap",
     "is_measured": "sampling",
+    "is_out_of_memory": "faults",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
     "model_hash": "model_file",
     "plan_fit": "plan",
+    "probe_fit": "probe",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
     "read_volume": "formats",
@@ -118,6 +123,7 @@ __all__ = [
     "Evaluation",
     "FitCheckpoint",
     "FitConfig",
+    "FitEstimate",
     "FitPlan",
     "FitResult",
     "FitState",
@@ -152,11 +158,13 @@ __all__ = [
     "interpolate_slices",
     "iou",
     "is_measured",
+    "is_out_of_memory",
     "lazy_volume",
     "load_checkpoint",
     "load_model",
     "model_hash",
     "plan_fit",
+    "probe_fit",
     "psnr",
     "rasterize_splats",
     "read_volume",

@@ -150,10 +150,11 @@ def gather_evidence(flows: Flows, most: int = MOST_TRIPLETS, go_on: GoOn | None 
     triplets = triplet_slices(len(flows.stack), most)
     flows.prepare([(k - 1, k + 1) for k in triplets], go_on and (lambda done, total: go_on(0, total)))
     slice_bytes = 4 * flows.stack.height * flows.stack.width * flows.stack.channels
-    return map_in_threads(lambda k: _judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes, go_on)
+    return map_in_threads(lambda k: judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes, go_on)
 
 
-def _judge_slice(flows: Flows, k: int) -> Evidence:
+def judge_slice(flows: Flows, k: int) -> Evidence:
+    """Return the evidence of one inner slice."""
     stack, truth = flows.stack, flows.stack.image(k)
     linear, added, ratio = predict_without(flows, k)
     shares = np.ascontiguousarray(np.moveaxis(region_shares(ratio), 2, 0))

@@ -32,7 +32,7 @@ from medgs_core.hidden import (
     judge_hidden,
 )
 from medgs_core.initialize import seed_slice
-from medgs_core.label_fit import add_head, annotate_for, outline_volume
+from medgs_core.label_fit import add_head, what_is_fitted
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.plan import FitPlan, plan_fit
@@ -41,7 +41,7 @@ from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
 from medgs_core.threads import GoOn
 from medgs_core.uncertainty import learn_error_bound
-from medgs_core.volume import Volume, content_hash, resolve_axis
+from medgs_core.volume import Volume, content_hash
 
 REPORT_SECONDS = 0.3
 """Between two reports; no number of the fit depends on it."""
@@ -122,14 +122,11 @@ def fit_model(
     >>> result = fit_model(volume, FitConfig(preset="fast"))  # doctest: +SKIP
     """
     config, progress = config or FitConfig(), progress or SilentProgress()
-    if labels is None:
-        if volume is None:
-            raise ValueError("A fit needs a volume or labels, got neither; give one of them.")
-        return _Fit(volume, config, progress).run(resume)
-    axis = resolve_axis(volume or labels, config.axis)
-    annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
-    fit = _Fit(volume or outline_volume(annotation), config, progress)
+    fitted, annotation = what_is_fitted(volume, config, labels, label_config)
+    fit = _Fit(fitted, config, progress)
     result = fit.run(resume)
+    if annotation is None:
+        return result
     if volume is None:  # what was predicted there is a picture of outlines, which nobody asked for
         result = replace(result, model=replace(result.model, has_image=False, scores={}), scores={})
     result = replace(result, model=add_head(result.model, annotation, progress))

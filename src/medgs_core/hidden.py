@@ -70,11 +70,15 @@ class Lesson:
     smoothing: tuple[float, ...]
 
 
+def checked_slices(hidden: tuple[int, ...]) -> tuple[int, ...]:
+    """Return which hidden slices are looked at each time."""
+    return hidden[:: max(1, -(-len(hidden) // MOST_CHECKED))]
+
+
 def check_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> float:
     """Return the mean PSNR in dB of the Gaussians alone on some of the slices that a phase does not see."""
-    chosen = hidden[:: -(-len(hidden) // MOST_CHECKED)]
     errors = []
-    for h in chosen:
+    for h in checked_slices(hidden):
         t = phase.coordinate(phase.stack.t_at(float(whole.positions[h])))
         with torch.no_grad(), single_threaded_torch():
             shown = phase.render(parameters.optimizer.parameters, t).cpu().numpy()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.formats.meshes import write_surface
+    from medgs_core.formats.model_header import state_path
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
@@ -112,6 +113,7 @@ _HOMES = {
     "split_volume": "members",
     "ssim": "metrics",
     "stack_slices": "slices",
+    "state_path": "formats.model_header",
     "surface_distances": "surface_metrics",
     "write_surface": "formats.meshes",
     "write_volume": "formats",
@@ -177,6 +179,7 @@ __all__ = [
     "split_volume",
     "ssim",
     "stack_slices",
+    "state_path",
     "surface_distances",
     "write_surface",
     "write_volume",

@@ -163,12 +163,15 @@ def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
 
 def _read_model(path: str) -> list[LayerData]:
     from napari import current_viewer
+    from napari.utils.notifications import show_warning
 
     import medgs_core as medgs
     from medgs_napari._rendered import virtual_layers
-    from medgs_napari._session import fitted_from_file, session_of
+    from medgs_napari._session import load_fitted, session_of
 
-    fitted = fitted_from_file(medgs.load_model(path), path)
+    fitted, trouble = load_fitted(path)
+    if trouble:
+        show_warning(trouble)
     viewer = current_viewer()
     if viewer is not None:
         session_of(viewer).add(fitted)

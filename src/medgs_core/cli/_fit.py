@@ -14,6 +14,7 @@ from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
 from medgs_core.cli._screen import OURS, REFERENCE, FitBar, duration, gain, list_images, print_table
 from medgs_core.config import FitConfig, LabelConfig, ReadConfig
+from medgs_core.formats.model_header import state_path
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import medgs_core.plan
     import medgs_core.probe
 
-STATE_ENDING = ".state"
 MIB = 2**20
 MOST_LABELS = 12
 """Labels named one by one."""
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="MODEL.medgs", required=True, help="model to write")
     add_settings(parser, FitConfig, LabelConfig, ReadConfig)
     parser.add_argument(
-        "--resume", action="store_true", help=f"go on with an interrupted fit, from MODEL.medgs{STATE_ENDING}"
+        "--resume", action="store_true", help=f"go on with an interrupted fit, from {state_path('MODEL.medgs')}"
     )
     parser.add_argument(
         "--no-source",
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from medgs_core.formats.model_header import check_model_name, check_voxel_type
 
     config = chosen_settings(args, FitConfig)
-    output, state = args.output, Path(f"{args.output}{STATE_ENDING}")
+    output, state = args.output, state_path(args.output)
     check_model_name(output)
     check_writable(output)
     check_writable(state)

@@ -19,7 +19,7 @@ from medgs_core.formats.container import FileKind, Part, open_container, parse_h
 from medgs_core.formats.packing import memory_order
 from medgs_core.volume import Layout, Member, NiftiOrientation, Volume
 
-MODEL_ENDING = ".medgs"
+MODEL_ENDING, STATE_ENDING = ".medgs", ".state"
 
 MODEL = FileKind(
     format="medgs model",
@@ -45,6 +45,17 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 VoxelType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
 ]
+
+
+def state_path(model: str | os.PathLike[str]) -> Path:
+    """Return where the state of a stopped fit lies: beside its model.
+
+    Examples
+    --------
+    >>> state_path("scan.medgs").name
+    'scan.medgs.state'
+    """
+    return Path(f"{os.fspath(model)}{STATE_ENDING}")
 
 
 class OrientationFacts(Part):

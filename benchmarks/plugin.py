@@ -1,6 +1,7 @@
 """Does the plugin keep the window answering: how long docks take to open, previews to come, the slider to move.
 
-Needs napari with a Qt, and a display, as `xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"` gives one.
+And what a fit costs there: it runs in turn in the Train dock, with its live layer in sight, and without napari. Needs
+napari with a Qt, and a display, as `xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"` gives one.
 """
 
 import sys
@@ -13,6 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
+from medgs_napari._fit_widget import FitWidget
 from medgs_napari._rendered import virtual_layers
 from medgs_napari._sections import ahead_of, watch_sections
 from medgs_napari._session import Fitted, session_of
@@ -20,6 +22,9 @@ from medgs_napari._session import Fitted, session_of
 TICK_MILLISECONDS = 10
 PLAYED = 0.1
 """Seconds between two slices, as napari plays them."""
+
+TURNS = 3
+"""Of a fit in napari and one without, of which the medians count."""
 
 SHARE = 95
 SLIDER_SHAPE = (24, 256, 256)
@@ -93,6 +98,23 @@ def turn(viewer: napari.Viewer, layer: napari.layers.Image, model: Fitted) -> st
     return seen
 
 
+def beside_headless(train: FitWidget) -> str:
+    """Return how long the fit that the dock offers takes in napari, how long without, and the ratio."""
+    order = train.form.order()
+    volume, seconds = order.volume(), ([], [])
+    medgs.fit_model(volume, order.config)  # kernels are compiled, files are read
+    for _ in range(TURNS):
+        begun = time.monotonic()
+        train.start.click()
+        keep_going(lambda: train.run is None)
+        seconds[0].append(time.monotonic() - begun)
+        begun = time.monotonic()
+        medgs.fit_model(volume, order.config)
+        seconds[1].append(time.monotonic() - begun)
+    within, without = (float(np.median(one)) for one in seconds)
+    return f"{within:.1f} s in napari, {without:.1f} s without, {within / without:.2f} times as long"
+
+
 def main() -> None:
     """Measure and print."""
     viewer = napari.Viewer()
@@ -117,6 +139,7 @@ def main() -> None:
         seconds = time.monotonic() - begun
         print(f"fit {number} of the sample: {seconds:.1f} s, first preview after {run.first_preview:.1f} s")
         print(f"  window late by: {delays.describe()}")
+    print(f"fit of the sample, preset balanced: {beside_headless(train)}")
     viewer.layers.clear()
     scan = medgs.drifting_phantom(SLIDER_SHAPE, np.random.default_rng(0)).thick
     viewer.add_image(scan.voxels, scale=(3.0, 0.8, 0.8), units=("mm",) * 3, name="phantom")
@@ -129,6 +152,10 @@ def main() -> None:
         f"fit of {SLIDER_SHAPE}, preset fast: {time.monotonic() - begun:.1f} s, first preview {run.first_preview:.1f} s"
     )
     print(f"  window late by: {delays.describe()}")
+    train.form.image.choose(viewer.layers[0])
+    print(f"the same fit: {beside_headless(train)}")
+    while len(viewer.layers) > 2:  # the finer volumes of these fits
+        viewer.layers.pop()
     print(f"slider over virtual slices, {1 / PLAYED:.0f} a second: {slide(viewer, PLAYED)}")
     shown = next(layer for layer in viewer.layers if layer.multiscale)
     model = session_of(viewer).models[-1]

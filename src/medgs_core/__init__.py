@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.example import find_example
+    from medgs_core.faults import is_out_of_memory
     from medgs_core.fit import FitResult, fit_model
     from medgs_core.fold import fold_model
     from medgs_core.formats import read_volume, write_volume
     from medgs_core.formats.meshes import write_surface
+    from medgs_core.formats.model_header import state_path
     from medgs_core.formats.streamed import StreamedVolume, create_volume, open_volume
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from medgs_core.overlap import dice, iou
     from medgs_core.phantom import drifting_phantom
     from medgs_core.plan import FitPlan, plan_fit
+    from medgs_core.probe import FitEstimate, probe_fit
     from medgs_core.progress import FitState, Progress
     from medgs_core.rasterize import rasterize_splats
     from medgs_core.render import render_slice, render_uncertainty, render_volume
@@ -61,6 +64,7 @@ _HOMES = {
     "Evaluation": "evaluate",
     "FitCheckpoint": "model",
     "FitConfig": "config",
+    "FitEstimate": "probe",
     "FitPlan": "plan",
     "FitResult": "fit",
     "FitState": "progress",
@@ -97,12 +101,14 @@ _HOMES = {
     "interpolate_slices": "classical",
     "iou": "overlap",
     "is_measured": "sampling",
+    "is_out_of_memory": "faults",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
     "model_hash": "model_file",
     "open_volume": "formats.streamed",
     "plan_fit": "plan",
+    "probe_fit": "probe",
     "psnr": "metrics",
     "rasterize_splats": "rasterize",
     "read_volume": "formats",
@@ -115,6 +121,7 @@ _HOMES = {
     "split_volume": "members",
     "ssim": "metrics",
     "stack_slices": "slices",
+    "state_path": "formats.model_header",
     "stream_volume": "streaming",
     "surface_distances": "surface_metrics",
     "work_alone": "threads",
@@ -128,6 +135,7 @@ __all__ = [
     "Evaluation",
     "FitCheckpoint",
     "FitConfig",
+    "FitEstimate",
     "FitPlan",
     "FitResult",
     "FitState",
@@ -165,12 +173,14 @@ __all__ = [
     "interpolate_slices",
     "iou",
     "is_measured",
+    "is_out_of_memory",
     "lazy_volume",
     "load_checkpoint",
     "load_model",
     "model_hash",
     "open_volume",
     "plan_fit",
+    "probe_fit",
     "psnr",
     "rasterize_splats",
     "read_volume",
@@ -183,6 +193,7 @@ __all__ = [
     "split_volume",
     "ssim",
     "stack_slices",
+    "state_path",
     "stream_volume",
     "surface_distances",
     "work_alone",

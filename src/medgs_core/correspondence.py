@@ -15,7 +15,7 @@ from medgs_core.cache import RecentlyUsed
 from medgs_core.channels import ChannelWeights, common_structure, project
 from medgs_core.config import FlowKind
 from medgs_core.slices import SliceStack
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import GoOn, map_in_threads
 
 FlowVariants = Float16[np.ndarray, "variants height width 2"]
 """Displacements (dx, dy) in pixels, halved in memory: at 10 pixels they are rounded by 0.004 at most."""
@@ -204,16 +204,16 @@ class Flows:
         after = self.across(second, second + 1) if second + 1 < len(self.stack) else None
         return Motion(self.across(first, second), before, after)
 
-    def prepare(self, pairs: Iterable[tuple[int, int]] | None = None) -> None:
+    def prepare(self, pairs: Iterable[tuple[int, int]] | None = None, go_on: GoOn | None = None) -> None:
         """Compute the correspondence of pairs of slices, of all gaps if not given, several at once.
 
-        No more than the memory holds, so that none is computed in vain.
+        No more than the memory holds, so that none is computed in vain; those that are left come when asked for.
         """
         wanted = [(k, k + 1) for k in range(len(self.stack) - 1)] if pairs is None else list(pairs)
         pixels = self.stack.height * self.stack.width
         size = 8 * len(VARIANTS[self.flow]) * pixels  # two fields of two float16
         working = pixels * (FLOW_WORKING_BYTES + 8 * self.stack.channels)
-        map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)], working)
+        map_in_threads(lambda pair: self.across(*pair).nbytes, wanted[: self._memory.room(size)], working, go_on)
 
     def across(self, first: int, second: int) -> Correspondence:
         """Return the correspondence of any two slices."""

@@ -23,7 +23,7 @@ from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.rasterize import render_splats
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import Rows
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import GoOn, map_in_threads
 
 TARGET_BYTES = 160
 """Memory per value of a slice in which a target is made: ten slices around it, and what two flows bring."""
@@ -157,10 +157,11 @@ class Phase:
         """Return the interpolated slice half-way between slices k and k + 1, on the device."""
         return self._tensor(("target", k), lambda: interpolate_blended(self.flows, self.weights, k + 0.5))
 
-    def prepare(self) -> None:
-        """Make all targets, several at once."""
+    def prepare(self, go_on: GoOn | None = None) -> None:
+        """Make all targets, several at once; those that are left, if it is ended early, come when asked for."""
         pixels = self.stack.height * self.stack.width * self.stack.channels
-        map_in_threads(lambda gap: self.target(gap).shape, range(len(self.stack) - 1), TARGET_BYTES * pixels)
+        gaps = range(len(self.stack) - 1)
+        map_in_threads(lambda gap: self.target(gap).shape, gaps, TARGET_BYTES * pixels, go_on)
 
     def _tensor(self, key: tuple[str, int], make: Callable[[], Image]) -> Tensor:
         if key not in self._tensors:

@@ -14,7 +14,7 @@ from medgs_core.arrays import Image, Plane
 from medgs_core.blending import FLOWS, PCHIP, PRIOR, Added, BlendWeights, ingredients, neighborhood, region_shares
 from medgs_core.carrying import AGREEMENT_FLOOR, AGREEMENT_SIGMA
 from medgs_core.correspondence import Flows
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import GoOn, map_in_threads
 
 CUES = ("mismatch along the flow", "spread of the methods", "mismatch straight across", "gradient", "floor")
 """What tells how far the blend may be off."""
@@ -135,7 +135,7 @@ class Evidence:
     sample: Sample
 
 
-def gather_evidence(flows: Flows, most: int = MOST_TRIPLETS) -> list[Evidence]:
+def gather_evidence(flows: Flows, most: int = MOST_TRIPLETS, go_on: GoOn | None = None) -> list[Evidence]:
     """Return the evidence of evenly spread inner slices of a stack; empty if it has fewer than three slices.
 
     Parameters
@@ -144,14 +144,17 @@ def gather_evidence(flows: Flows, most: int = MOST_TRIPLETS) -> list[Evidence]:
         The correspondence of the measured slices.
     most : int
         Inner slices that are predicted at most.
+    go_on : Callable, optional
+        May end it early, see `threads.GoOn`; then there is the evidence of fewer slices.
     """
     triplets = triplet_slices(len(flows.stack), most)
-    flows.prepare([(k - 1, k + 1) for k in triplets])
+    flows.prepare([(k - 1, k + 1) for k in triplets], go_on and (lambda done, total: go_on(0, total)))
     slice_bytes = 4 * flows.stack.height * flows.stack.width * flows.stack.channels
-    return map_in_threads(lambda k: _judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes)
+    return map_in_threads(lambda k: judge_slice(flows, k), triplets, WORKING_SLICES * slice_bytes, go_on)
 
 
-def _judge_slice(flows: Flows, k: int) -> Evidence:
+def judge_slice(flows: Flows, k: int) -> Evidence:
+    """Return the evidence of one inner slice."""
     stack, truth = flows.stack, flows.stack.image(k)
     linear, added, ratio = predict_without(flows, k)
     shares = np.ascontiguousarray(np.moveaxis(region_shares(ratio), 2, 0))

@@ -32,18 +32,22 @@ from medgs_core.hidden import (
     judge_hidden,
 )
 from medgs_core.initialize import seed_slice
-from medgs_core.label_fit import add_head, annotate_for, outline_volume
+from medgs_core.label_fit import add_head, what_is_fitted
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
 from medgs_core.plan import FitPlan, plan_fit
 from medgs_core.progress import FitState, Progress, SilentProgress, must_stop
 from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
+from medgs_core.threads import GoOn
 from medgs_core.uncertainty import learn_error_bound
-from medgs_core.volume import Volume, content_hash, resolve_axis
+from medgs_core.volume import Volume, content_hash
 
 REPORT_SECONDS = 0.3
 """Between two reports; no number of the fit depends on it."""
+
+UNTIMED_STEPS = 1
+"""Steps after which the time left is estimated: the first loads or compiles kernels."""
 
 LOSS_MEMORY = 0.98
 """Share of the running mean of the loss that one step keeps."""
@@ -67,7 +71,8 @@ class FitResult:
     complete : bool
         False if the fit was cancelled before its last step.
     checkpoint : FitCheckpoint, optional
-        What `fit_model` needs to go on, where it was cancelled.
+        What `fit_model` needs to go on, where it was cancelled. Of a fit that was cancelled before its first step it
+        says only that: the fit then starts anew, and ends the same.
     """
 
     model: FittedModel
@@ -86,6 +91,9 @@ def fit_model(
     resume: FitCheckpoint | None = None,
 ) -> FitResult:
     """Return Gaussians fitted to the slices of a volume, with what hidden slices say of them.
+
+    A fit that is cancelled before its first step, while it compares the classical methods, returns a model too: their
+    blend, weighed by the slices compared so far, and Gaussians that rest where they would have started.
 
     Parameters
     ----------
@@ -114,14 +122,11 @@ def fit_model(
     >>> result = fit_model(volume, FitConfig(preset="fast"))  # doctest: +SKIP
     """
     config, progress = config or FitConfig(), progress or SilentProgress()
-    if labels is None:
-        if volume is None:
-            raise ValueError("A fit needs a volume or labels, got neither; give one of them.")
-        return _Fit(volume, config, progress).run(resume)
-    axis = resolve_axis(volume or labels, config.axis)
-    annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
-    fit = _Fit(volume or outline_volume(annotation), config, progress)
+    fitted, annotation = what_is_fitted(volume, config, labels, label_config)
+    fit = _Fit(fitted, config, progress)
     result = fit.run(resume)
+    if annotation is None:
+        return result
     if volume is None:  # what was predicted there is a picture of outlines, which nobody asked for
         result = replace(result, model=replace(result.model, has_image=False, scores={}), scores={})
     result = replace(result, model=add_head(result.model, annotation, progress))
@@ -140,57 +145,77 @@ class _Fit:
         self.plan: FitPlan = plan_fit(volume, config)
         self.identity = content_hash(volume)
         self.memory: RecentlyUsed[Any] = RecentlyUsed(MEMORY_BYTES)
-        self.evidence: list[Evidence] = []
         self._state: Running | None = None
         self._last_report = 0.0
-        self._begun = time.monotonic()
-        self._begun_at = 0
+        self._timed: tuple[float, int] | None = None  # since when, and from which step
 
     def run(self, resume: FitCheckpoint | None) -> FitResult:
         """Go through the phases that remain."""
         state = None
         if resume:
             state = restore(resume, self.config, self.identity, self.plan.stack.channels, self.plan.device)
-            self._begun_at = state.done
         first = state.phase if state else 0 if self.plan.hidden else 1
-        self._report("comparing the classical methods", state)
-        phase = self._prepare(first)
-        state = state or self._seeded(phase, first)
+        phase, evidence = self._prepare(first, state)
+        begun = state or self._seeded(phase, first, evidence)
+        self._state = state
+        if must_stop(self.progress):  # perhaps in the middle of all that: a fit that goes on does it again
+            return self._result(begun, phase, evidence, complete=False)
+        self._state = state = begun
         if not self._descend(state, phase):
-            return self._result(state, phase, complete=False)
+            return self._result(state, phase, evidence, complete=False)
         if first == 0:
-            lesson = judge_hidden(phase, state.parameters, self.plan.stack, self.plan.hidden)
+            watch = self._watch("judging hidden slices", state)
+            lesson = judge_hidden(phase, state.parameters, self.plan.stack, self.plan.hidden, watch)
+            if lesson is None:
+                return self._result(state, phase, evidence, complete=False)
             state.scores, state.trust, state.smoothing = dict(lesson.scores), lesson.trust, lesson.smoothing
-            self._report("showing the hidden slices", state)
-            phase = self._prepare(1)
+            whole, whole_evidence = self._prepare(1, state)
+            if must_stop(self.progress):
+                return self._result(state, phase, evidence, complete=False)
+            phase, evidence = whole, whole_evidence
             self._join_hidden(state, phase)
             if not self._descend(state, phase):
-                return self._result(state, phase, complete=False)
-        return self._result(state, phase, complete=True)
+                return self._result(state, phase, evidence, complete=False)
+        return self._result(state, phase, evidence, complete=True)
 
-    def _prepare(self, number: int) -> Phase:
-        """Return phase 0 (hidden slices left out) or 1 (all slices), with its blend weights learned."""
+    def _prepare(self, number: int, state: Running | None) -> tuple[Phase, list[Evidence]]:
+        """Return phase 0 (hidden slices left out) or 1 (all slices), its blend weights learned, and from what.
+
+        In a fit that is to stop both are what is known by then.
+        """
         plan = self.plan
         stack = plan.stack.select(list(plan.kept)) if number == 0 else plan.stack
         flows = Flows(stack, self.config.effort.flow, self.memory)
-        flows.prepare()
-        self.evidence = gather_evidence(flows, self.config.effort.predicted_slices)
-        weights = solve_blend(self.evidence, stack.channels)
+        flows.prepare(go_on=self._watch("following the motion", state))
+        watch = self._watch("comparing the classical methods", state)
+        evidence = gather_evidence(flows, self.config.effort.predicted_slices, watch)
+        weights = solve_blend(evidence, stack.channels)
         phase = Phase(stack, plan.stack, flows, weights, plan.compositing, plan.device)
         if plan.steps[number] >= len(stack):  # else most would be made in vain
-            phase.prepare()
-        return phase
+            phase.prepare(self._watch("blending slices", state))
+        return phase, evidence
 
-    def _seed(self, generator: np.random.Generator, phase: Phase, k: int) -> Matrix:
+    def _watch(self, doing: str, state: Running | None) -> GoOn:
+        """Say what is being done, and return what follows it slice by slice."""
+        self._report(doing, state)
+
+        def go_on(done: int, total: int) -> bool:
+            if time.monotonic() - self._last_report > REPORT_SECONDS:
+                self._report(f"{doing} ({done} of {total})", state)
+            return not must_stop(self.progress)
+
+        return go_on
+
+    def _seed(self, generator: np.random.Generator, phase: Phase, k: int, *, moving: bool) -> Matrix:
         """Return the packed Gaussians of slice k of the phase's stack."""
-        count = self.plan.counts[int(phase.coordinates[k])]
-        seeded = seed_slice(phase.flows, k, phase.coordinates, count, self.config.drift_degree, generator)
+        count, degree = self.plan.counts[int(phase.coordinates[k])], self.config.drift_degree
+        seeded = seed_slice(phase.flows, k, phase.coordinates, count, degree, generator, moving=moving)
         return seeded.pack().to(self.plan.device)
 
-    def _seeded(self, phase: Phase, number: int) -> Running:
-        """Return the state before the first step."""
+    def _seeded(self, phase: Phase, number: int, evidence: list[Evidence]) -> Running:
+        """Return the state before the first step; in a fit that is to stop the Gaussians rest."""
         generator = np.random.default_rng(self.config.seed)
-        blocks = [self._seed(generator, phase, k) for k in range(len(phase.stack))]
+        blocks = [self._seed(generator, phase, k, moving=not self.progress.cancelled) for k in range(len(phase.stack))]
         lengths = np.zeros(len(self.plan.stack), dtype=np.int64)
         lengths[phase.coordinates.astype(int)] = [len(block) for block in blocks]
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -199,21 +224,22 @@ class _Fit:
         usual = (USUAL_TRUST,) * channels, (USUAL_SMOOTHING,) * channels
         state = Running(parameters, generator, self.plan.steps, number, *usual)
         if number == 1:
-            state.scores = cross_validate(phase.flows, self.evidence)
+            watch = self._watch("comparing the classical methods", None)
+            state.scores = cross_validate(phase.flows, evidence, watch)
         return state
 
     def _join_hidden(self, state: Running, phase: Phase) -> None:
         """Give the hidden slices Gaussians of their own, and start the second phase."""
         parameters = state.parameters
         for k in self.plan.hidden:
-            block = self._seed(state.generator, phase, k)
+            block = self._seed(state.generator, phase, k, moving=True)
             parameters.optimizer = parameters.optimizer.insert(int(parameters.starts[k]), block)
             parameters.starts[k + 1 :] += len(block)
         state.phase, state.step, state.order = 1, 0, []
 
     def _descend(self, state: Running, phase: Phase) -> bool:
         """Take the steps that remain in a phase; return False if the fit was cancelled."""
-        self._begun, self._begun_at = time.monotonic(), state.done
+        self._timed, untimed = None, state.step + UNTIMED_STEPS
         rates = column_rates(state.parameters.gaussians())
         slices = len(phase.stack)
         doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
@@ -230,6 +256,8 @@ class _Fit:
             memory = 0.0 if math.isnan(state.loss) else LOSS_MEMORY
             state.loss = loss if memory == 0.0 else memory * state.loss + (1.0 - memory) * loss
             state.step += 1
+            if state.step == untimed:
+                self._timed = time.monotonic(), state.done
             if state.phase == 0 and self.config.steps is None and state.step % max(1, total // CHECKS) == 0:
                 self._stop_early(state, phase)
             if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == state.totals[state.phase]:
@@ -244,13 +272,14 @@ class _Fit:
             state.totals = (state.step, max(1, round(second * state.step / first)))
 
     def _report(self, doing: str, state: Running | None, phase: Phase | None = None) -> None:
+        now = self._last_report = time.monotonic()
         if state is None:
             self.progress.report(FitState(doing, 0, sum(self.plan.steps)))
             return
-        total, now, done = sum(state.totals), time.monotonic(), state.done
-        self._last_report = now
-        taken = done - self._begun_at
-        left = (now - self._begun) / taken * (total - done) if taken else math.nan
+        total, done = sum(state.totals), state.done
+        left = 0.0 if done == total else math.nan
+        if self._timed and done > self._timed[1]:
+            left = (now - self._timed[0]) / (done - self._timed[1]) * (total - done)
         snapshot = partial(self._model, state, phase) if phase else None
         scores, checks = dict(state.scores), tuple(state.checks)
         self.progress.report(FitState(doing, done, total, state.loss, left, scores, snapshot, checks))
@@ -281,15 +310,13 @@ class _Fit:
             },
         )
 
-    def _result(self, state: Running, phase: Phase, complete: bool) -> FitResult:
-        bound = learn_error_bound(self.evidence, phase.weights)
+    def _result(self, state: Running, phase: Phase, evidence: list[Evidence], complete: bool) -> FitResult:
+        bound = learn_error_bound(evidence, phase.weights)
         model = replace(self._model(state, phase), error_bound=bound, memory=self.memory)
-        self._state = state
         return FitResult(model, model.scores, complete, None if complete else self.checkpoint())
 
     def checkpoint(self) -> FitCheckpoint:
         """Return the state in which the fit has ended, complete or not."""
-        assert self._state is not None
         return capture(self._state, self.config, self.identity)
 
 

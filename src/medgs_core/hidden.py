@@ -21,7 +21,7 @@ from medgs_core.evidence import Evidence, solve_blend
 from medgs_core.metrics import psnr_slice
 from medgs_core.slices import SliceStack
 from medgs_core.tensors import single_threaded_torch
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import GoOn, map_in_threads
 
 BASELINES: tuple[Method, ...] = tuple(method for method in METHODS if method != "nearest")
 OURS = "medgs"
@@ -70,11 +70,15 @@ class Lesson:
     smoothing: tuple[float, ...]
 
 
+def checked_slices(hidden: tuple[int, ...]) -> tuple[int, ...]:
+    """Return which hidden slices are looked at each time."""
+    return hidden[:: max(1, -(-len(hidden) // MOST_CHECKED))]
+
+
 def check_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> float:
     """Return the mean PSNR in dB of the Gaussians alone on some of the slices that a phase does not see."""
-    chosen = hidden[:: -(-len(hidden) // MOST_CHECKED)]
     errors = []
-    for h in chosen:
+    for h in checked_slices(hidden):
         t = phase.coordinate(phase.stack.t_at(float(whole.positions[h])))
         with torch.no_grad(), single_threaded_torch():
             shown = phase.render(parameters.optimizer.parameters, t).cpu().numpy()
@@ -87,8 +91,10 @@ def has_settled(checks: list[float]) -> bool:
     return len(checks) > PATIENCE and max(checks[-PATIENCE:]) < max(checks[:-PATIENCE]) + LEAST_GAIN
 
 
-def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...]) -> Lesson:
-    """Return what the slices that a phase did not see teach, each channel for itself.
+def judge_hidden(
+    phase: Phase, parameters: Parameters, whole: SliceStack, hidden: tuple[int, ...], go_on: GoOn | None = None
+) -> Lesson | None:
+    """Return what the slices that a phase did not see teach, each channel for itself; None if it was ended early.
 
     Parameters
     ----------
@@ -100,6 +106,8 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         All slices.
     hidden : tuple of int
         Those not seen, at least one.
+    go_on : Callable, optional
+        May end it early, see `threads.GoOn`.
     """
 
     @cache  # slices around one hidden slice are looked at several times
@@ -112,7 +120,10 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         return gather_parts(phase.stack, phase.flows, estimate, phase.weights, t)
 
     working = 2 * TARGET_BYTES * whole.planes[0].size
-    parts = dict(zip(hidden, map_in_threads(gather, hidden, working), strict=True))
+    gathered = map_in_threads(gather, hidden, working, go_on)
+    if len(gathered) < len(hidden):
+        return None
+    parts = dict(zip(hidden, gathered, strict=True))
     equations = [_explain(parts[h], whole.image(h)) for h in hidden]
     grams, moments = (np.sum([one[side] for one in equations], axis=0) for side in (0, 1))
     trust, smoothing = zip(*map(_solve_strength, grams, moments), strict=True)
@@ -121,7 +132,8 @@ def judge_hidden(phase: Phase, parameters: Parameters, whole: SliceStack, hidden
         ours = {OURS: lambda t: parts[h].mix(trust, smoothing)}
         return _score(whole, h, phase.stack, ours | _classical(phase.stack, phase.flows))
 
-    return Lesson(_mean(map_in_threads(score, hidden, working)), trust, smoothing)
+    scored = map_in_threads(score, hidden, working, go_on)
+    return Lesson(_mean(scored), trust, smoothing) if len(scored) == len(hidden) else None
 
 
 def _explain(parts: Parts, truth: Image) -> tuple[list[Gram], list[Moment]]:
@@ -142,10 +154,10 @@ def _solve_strength(gram: Gram, moment: Moment) -> tuple[float, float]:
     return trust, smoothing
 
 
-def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
+def cross_validate(flows: Flows, evidence: list[Evidence], go_on: GoOn | None = None) -> dict[str, float]:
     """Return the scores of the classical methods and their blend, each inner slice predicted from the others.
 
-    The blend's weights are learned without the slice it predicts. Empty without evidence.
+    The blend's weights are learned without the slice it predicts. Empty without evidence, or if ended early.
 
     Parameters
     ----------
@@ -153,6 +165,8 @@ def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
         The correspondence of a stack of which no slices hide.
     evidence : list of Evidence
         Of its inner slices.
+    go_on : Callable, optional
+        May end it early, see `threads.GoOn`.
     """
     stack = flows.stack
 
@@ -165,7 +179,8 @@ def cross_validate(flows: Flows, evidence: list[Evidence]) -> dict[str, float]:
         return _score(stack, one.k, rest, predictions)
 
     working = stack.planes.nbytes + TARGET_BYTES * stack.planes[0].size  # the rest of the stack is a copy
-    return _mean(map_in_threads(predict, evidence, working))
+    scored = map_in_threads(predict, evidence, working, go_on)
+    return _mean(scored) if len(scored) == len(evidence) else {}
 
 
 def _classical(stack: SliceStack, flows: Flows) -> dict[str, Predict]:

@@ -46,6 +46,8 @@ def seed_slice(
     count: int,
     degree: int,
     generator: np.random.Generator,
+    *,
+    moving: bool = True,
 ) -> FoldedGaussians:
     """Return the Gaussians that slice k of a stack gets.
 
@@ -63,6 +65,8 @@ def seed_slice(
         Degree of the path; all terms but the first start at zero.
     generator : numpy Generator
         For the jitter.
+    moving : bool
+        Whether they start to drift as the flow does, for which it must be known.
     """
     stack = flows.stack
     image = stack.image(k)
@@ -76,7 +80,8 @@ def seed_slice(
     scale = np.maximum(SCALE_PER_SPACING * spacing, SMALLEST_SCALE)
     scale[:gridded] = np.maximum(scale[:gridded], COVERING_SCALE * cell)
     drift = np.zeros((count, degree, 2), np.float32)
-    drift[:, 0] = _motion(flows, k, coordinates)[pixel]
+    if moving:
+        drift[:, 0] = _motion(flows, k, coordinates)[pixel]
     return FoldedGaussians(
         # samples count from the pixel's edge, positions from its center
         position=torch.from_numpy(np.stack([columns, rows], axis=1).astype(np.float32) - np.float32(0.5)),

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from medgs_core.propagation import LIMIT, Propagation, place_among
-from medgs_core.threads import map_in_threads
+from medgs_core.threads import GoOn, map_in_threads
 
 MOST_PREDICTED = 16
 """Inner slices predicted, at most: two or three weights need no more."""
@@ -57,15 +57,15 @@ class Samples:
     apart: float
 
 
-def gather_samples(propagation: Propagation) -> list[Samples]:
-    """Return what the inner annotated slices tell; nothing where there are fewer than three."""
+def gather_samples(propagation: Propagation, go_on: GoOn | None = None) -> list[Samples]:
+    """Return what the inner annotated slices tell; nothing where there are fewer than three, less if ended early."""
     rows = len(propagation.outlines)
     inner = np.arange(1, rows - 1)
     if len(inner) > MOST_PREDICTED:
         inner = inner[np.rint(np.linspace(0, len(inner) - 1, MOST_PREDICTED)).astype(int)]
     annotation = propagation.outlines.annotation
     working = PROPAGATE_BYTES * annotation.height * annotation.width * len(annotation.ids)
-    return map_in_threads(lambda row: _predict(propagation, int(row)), inner, working)
+    return map_in_threads(lambda row: _predict(propagation, int(row)), inner, working, go_on)
 
 
 def _predict(propagation: Propagation, row: int) -> Samples:

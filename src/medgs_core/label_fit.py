@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from medgs_core.annotation import Annotation, annotate
 from medgs_core.arrays import Fields
-from medgs_core.config import LabelConfig, RenderConfig
+from medgs_core.config import FitConfig, LabelConfig, RenderConfig
 from medgs_core.fold import fold_visible, visible_rows
 from medgs_core.grid import check_grid
 from medgs_core.label_evidence import gather_samples, solve_looseness, solve_weights
@@ -29,7 +29,7 @@ from medgs_core.rasterize import render_splats
 from medgs_core.scribbles import fill_unknown
 from medgs_core.slices import stack_slices
 from medgs_core.tensors import Rows, single_threaded_torch
-from medgs_core.volume import Volume
+from medgs_core.volume import Volume, resolve_axis
 
 LOOKS = 8
 """How often each slice improves the label values, on the way of a window of as many slices through the stack."""
@@ -79,6 +79,25 @@ def annotate_for(
             f"Labeled slices must not be skipped, got slice {lost[0]} as both; leave it out of one of the lists."
         )
     return choose(tuple(k for k in found.annotated if k not in skipped))
+
+
+def what_is_fitted(
+    volume: Volume | None, config: FitConfig, labels: Volume | None, label_config: LabelConfig | None
+) -> tuple[Volume, Annotation | None]:
+    """Return the volume that Gaussians are fitted to, outlines where there is no image, and the annotation of labels.
+
+    Raises
+    ------
+    ValueError
+        As `annotate_for`, or if there is neither a volume nor labels.
+    """
+    if labels is None:
+        if volume is None:
+            raise ValueError("A fit needs a volume or labels, got neither; give one of them.")
+        return volume, None
+    axis = resolve_axis(volume or labels, config.axis)
+    annotation = annotate_for(labels, volume, label_config or LabelConfig(), axis, config.skip)
+    return volume or outline_volume(annotation), annotation
 
 
 def outline_volume(annotation: Annotation) -> Volume:
@@ -137,8 +156,12 @@ def add_head(model: FittedModel, annotation: Annotation, progress: Progress) -> 
     empty = torch.empty(len(model.gaussians), 0)
     head = LabelHead(empty, filled, (), 1.0 / (HALF * gap))
     propagation = build_propagation(model, head)
-    progress.report(FitState("comparing how labels are carried", 0, 1))
-    samples = gather_samples(propagation)
+
+    def go_on(done: int, total: int) -> bool:
+        progress.report(FitState("comparing how labels are carried", done, total))
+        return not must_stop(progress)
+
+    samples = gather_samples(propagation, go_on)
     weights = solve_weights(samples, len(propagation.ways))
     head = replace(head, weights=weights, looseness=solve_looseness(samples, weights, head.looseness))
     with single_threaded_torch():
@@ -165,19 +188,19 @@ def _fit_values(model: FittedModel, progress: Progress) -> Tensor:
         if must_stop(progress):
             break
         if k < len(stack):
-            fields = _all_classes(renderer, whole.t_at(float(stack.positions[k])))
+            fields = all_classes(renderer, whole.t_at(float(stack.positions[k])))
             _start_values(optimizer.parameters, gaussians, (own == k).nonzero()[:, 0], k, fields)
             recent.append((k, fields))
         while recent[0][0] <= k - AHEAD - LOOKS:
             recent.popleft()
         for seat, fields in recent:
             if seat <= k - AHEAD:
-                _improve_values(optimizer, model, seat, fields)
+                improve_values(optimizer, model, seat, fields)
         progress.report(FitState("fitting labels", k + 1, rounds))
     return optimizer.parameters.clamp_(-LABEL_RANGE, LABEL_RANGE)
 
 
-def _all_classes(renderer: LabelRenderer, t: float) -> Fields:
+def all_classes(renderer: LabelRenderer, t: float) -> Fields:
     """Return what the annotated slices tell at t, for every class."""
     classes, carried = renderer.carried(t)
     fields: Fields = np.full((*carried.shape[1:], len(renderer.ids)), -1, np.float32)
@@ -194,7 +217,7 @@ def _start_values(values: Tensor, gaussians: FoldedGaussians, rows: Rows, k: int
     values[rows] = torch.from_numpy(fields[lines.numpy(), columns.numpy()])
 
 
-def _improve_values(optimizer: RowAdam, model: FittedModel, k: int, fields: Fields) -> None:
+def improve_values(optimizer: RowAdam, model: FittedModel, k: int, fields: Fields) -> None:
     """Take one step towards the labels of slice k; only classes that are seen there move.
 
     Down the cross-entropy of sigmoid(`SHARPNESS` * distance in pixels), against that of the fields, and the soft Dice

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from medgs_core.annotation import Annotation
 from medgs_core.config import FitConfig
 from medgs_core.correspondence import VARIANTS
 from medgs_core.model import MEMORY_BYTES, PLAIN_COLUMNS, Compositing
@@ -32,6 +33,11 @@ FLOW_BYTES = 8
 WORKING_BYTES, FIXED_BYTES = 800, 50 * 2**20
 """Measured: per value of one slice, on which evidence, flows and steps work; and whatever the size."""
 
+ROUNDED_COPIES = 2
+FIELDS_AT_WORK = 30
+"""Label values that are rounded for the model; and fields of all classes on one slice at work together: those of the
+slices that are looked at, and what ways of carrying bring."""
+
 FIRST_PHASE_SHARE = 0.5
 """Share of the steps before hidden slices join."""
 
@@ -52,6 +58,8 @@ class FitPlan:
     compositing, device : the rendering rule, and where it runs
     columns : numbers per Gaussian
     flows_per_pair : optical flows between two slices
+    may_end_early : whether fewer steps are taken where hidden slices gain no more
+    annotated, classes : annotated slices and labels, where there is to be a label head; else 0
     """
 
     stack: SliceStack
@@ -64,20 +72,36 @@ class FitPlan:
     device: torch.device
     columns: int
     flows_per_pair: int
+    may_end_early: bool
+    annotated: int = 0
+    classes: int = 0
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that the fit will hold at its peak, beside the volume and the libraries.
+        """Memory that the fit will hold at its peak, beside the volume, the labels and the libraries.
 
         Slices and targets in float32; the flows that are kept; the Gaussians with both moments of Adam, all of them
-        again while hidden slices join, and the model; what single slices are worked on in.
+        again while hidden slices join, and the model; what single slices are worked on in. With labels, see
+        `label_bytes`, which come after the image: what only its fit needs is gone by then.
         """
         gaussians = sum(self.counts) * self.columns * FLOAT_BYTES * ((1 + MOMENTS) * 2 + 1)
         pixels = self.stack.height * self.stack.width
         values = pixels * self.stack.channels
         slices = 2 * len(self.stack) * values * FLOAT_BYTES
         flows = len(self.stack) * pixels * self.flows_per_pair * FLOW_BYTES
-        return gaussians + slices + min(flows, MEMORY_BYTES) + WORKING_BYTES * values + FIXED_BYTES
+        working = WORKING_BYTES * values
+        return gaussians + min(flows, MEMORY_BYTES) + max(slices + working, self.label_bytes) + FIXED_BYTES
+
+    @property
+    def label_bytes(self) -> int:
+        """Memory that the label head holds while it is learned.
+
+        A value per Gaussian and class with both moments of Adam, and the rounded ones; distances on annotated slices as
+        far as they are kept; the fields of the slices that are under way, and what they are made in.
+        """
+        fields = self.classes * self.stack.height * self.stack.width * FLOAT_BYTES
+        values = sum(self.counts) * self.classes * FLOAT_BYTES * (1 + MOMENTS + ROUNDED_COPIES)
+        return values + min(self.annotated * fields, MEMORY_BYTES) + FIELDS_AT_WORK * fields
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -90,8 +114,8 @@ class FitPlan:
         return measured_slices(len(self.stack) + len(self.skipped), self.skipped)
 
 
-def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
-    """Return what a fit of the volume under these settings will do.
+def plan_fit(volume: Volume, config: FitConfig, annotation: Annotation | None = None) -> FitPlan:
+    """Return what a fit of the volume under these settings will do, with labels if there are any.
 
     Raises
     ------
@@ -135,6 +159,9 @@ def plan_fit(volume: Volume, config: FitConfig) -> FitPlan:
         device=device,
         columns=PLAIN_COLUMNS + 2 * config.drift_degree + stack.channels,
         flows_per_pair=len(VARIANTS[effort.flow]),
+        may_end_early=bool(hidden) and config.steps is None,
+        annotated=len(annotation.annotated) if annotation else 0,
+        classes=len(annotation.ids) if annotation else 0,
     )
 
 

@@ -42,8 +42,9 @@ class FitState:
 class Progress(Protocol):
     """What a caller may pass to follow and steer a fit.
 
-    `report` is called from the thread that fits, at most a few times per second. `cancelled` and `paused` are
-    read between steps: a cancelled fit returns what it has, a paused one waits.
+    All is called from the thread that fits, `report` at most a few times per second. `cancelled`, which must not
+    become False again, and `paused` are read between steps, and between slices while a fit prepares, judges hidden
+    slices or compares how labels are carried: a cancelled fit returns what it has, a paused one waits.
     """
 
     @property

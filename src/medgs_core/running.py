@@ -53,8 +53,11 @@ class Running:
         return self.step + (self.totals[0] if self.phase == 1 else 0)
 
 
-def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
-    """Return the state as a checkpoint of the volume with this hash, under these settings."""
+def capture(state: Running | None, config: FitConfig, identity: str) -> FitCheckpoint:
+    """Return the state, or that before there is one, as a checkpoint of a volume and settings."""
+    asked = {"settings": _settings(config), "input_sha256": identity}
+    if state is None:
+        return FitCheckpoint({}, {**asked, "phase": None})
     optimizer = state.parameters.optimizer
     tensors = {
         "parameters": optimizer.parameters,
@@ -63,8 +66,7 @@ def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
         "seen": optimizer.seen,
     }
     facts = {
-        "settings": _settings(config),
-        "input_sha256": identity,
+        **asked,
         "generator": state.generator.bit_generator.state,
         "starts": state.parameters.starts.tolist(),
         "totals": list(state.totals),
@@ -82,8 +84,8 @@ def capture(state: Running, config: FitConfig, identity: str) -> FitCheckpoint:
 
 def restore(
     checkpoint: FitCheckpoint, config: FitConfig, identity: str, channels: int, device: torch.device
-) -> Running:
-    """Return the state that a checkpoint holds.
+) -> Running | None:
+    """Return the state that a checkpoint holds; None if the fit was stopped before it had one.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def restore(
     """
     try:
         _check_same(checkpoint.facts, config, identity)
-        return _running(checkpoint, channels, device)
+        return None if checkpoint.facts["phase"] is None else _running(checkpoint, channels, device)
     except (KeyError, TypeError, IndexError) as error:
         msg = (
             f"a fit resumes from a state that this version wrote, got one that lacks {error}; start anew without "

@@ -6,8 +6,10 @@ the interpreter: kernels, OpenCV and numpy on whole slices do.
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -17,6 +19,12 @@ import numpy.typing as npt
 
 WORKING_BYTES = 2**30
 """Memory that all threads together may work in."""
+
+AHEAD = 2
+"""Things per thread that are begun before the first of them is asked for: a caller that waits soon has all waiting."""
+
+GoOn = Callable[[int, int], bool]
+"""Hears in the calling thread how many of how many things are done; False ends the work there."""
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -94,21 +102,32 @@ def _is_helper() -> bool:
 
 
 def map_in_threads(
-    function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0
+    function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0, go_on: GoOn | None = None
 ) -> list[Result]:
-    """Return what the function makes of every thing, in their order; parameters as in `follow_threads`.
+    """Return what the function makes of every thing, in their order, or of those until `go_on` says no.
+
+    Other parameters as in `follow_threads`.
 
     Examples
     --------
     >>> map_in_threads(abs, [-3, 4, -5])
     [3, 4, 5]
     """
-    return list(follow_threads(function, things, working_bytes))
+    if go_on is None:
+        return list(follow_threads(function, things, working_bytes))
+    wanted, results = list(things), []
+    if go_on(0, len(wanted)):
+        with closing(follow_threads(function, wanted, working_bytes)) as made:
+            for result in made:
+                results.append(result)
+                if not go_on(len(results), len(wanted)):
+                    break
+    return results
 
 
 def follow_threads(
     function: Callable[[Thing], Result], things: Iterable[Thing], working_bytes: int = 0
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield what the function makes of every thing, in their order, several being made at once.
 
     The first exception is passed on, and what has not begun then never does; so too when the caller stops asking.
@@ -126,8 +145,15 @@ def follow_threads(
         yield from map(function, things)
         return
     most = max(1, WORKING_BYTES // max(1, working_bytes))
-    pool = ThreadPoolExecutor(min(thread_count(), most), initializer=work_alone)
+    threads = min(thread_count(), most)
+    pool = ThreadPoolExecutor(threads, initializer=work_alone)
+    begun: deque[Future[Result]] = deque()
     try:
-        yield from pool.map(function, things)
+        for thing in things:
+            begun.append(pool.submit(function, thing))
+            if len(begun) > AHEAD * threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

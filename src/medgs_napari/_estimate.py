@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import math
 import os
+from typing import TYPE_CHECKING, Any
 
-from medgs_napari._fit_task import Order
+from medgs_napari._amounts import duration, memory
+from medgs_napari._fit_task import Order, plan_within
 from medgs_napari._jobs import Job
 
-MIB, GIB = 2**20, 2**30
+if TYPE_CHECKING:
+    import medgs_core as medgs
 
 
 def estimate_job(order: Order) -> Job[str]:
-    """Return the job that plans a fit; it loads what the core computes with, which takes a second or two."""
-    return Job(lambda job: describe_plan(order))
+    """Return the job that plans a fit, tells the plan as its news, and then measures how long the fit would take.
+
+    It loads what the core computes with, which takes a second or two.
+    """
+    return Job(lambda job: _estimate(order, job))
 
 
-def describe_plan(order: Order) -> str:
-    """Return the size of a fit, its memory, and the device it runs on."""
+def what_matters(order: Order) -> Any:
+    """Return what the time and the memory of a fit depend on: orders that agree in it need no further estimate."""
+    images = tuple((id(one.data), one.steps) for one in order.picks)
+    labels = None if order.labels is None else order.labels.layer_id
+    return images, labels, order.config.model_dump(exclude={"seed"}), order.most_bytes
+
+
+def _estimate(order: Order, job: Job[str]) -> str:
     import medgs_core as medgs
 
-    volume = medgs.combine_volumes(*(one.volume() for one in order.picks))
-    plan = medgs.plan_fit(volume, order.config)
-    most = "at most " if plan.hidden and order.config.steps is None else ""
+    volume = order.volume()
+    labels, label_config = order.labels_on(volume)
+    job.checkpoint()
+    said = describe_plan(plan_within(volume, labels, label_config, order))
+    job.report(said)
+    estimate = medgs.probe_fit(volume, order.config, labels=labels, label_config=label_config, progress=job)
+    if math.isnan(estimate.seconds):
+        return said
+    most = "at most " if estimate.at_most else ""
+    return f"{said} It takes {most}about {duration(estimate.seconds)}."
+
+
+def describe_plan(plan: medgs.FitPlan) -> str:
+    """Return the size of a fit, its memory, and the device it runs on."""
+    most = "at most " if plan.may_end_early else ""
     hidden = f", {len(plan.hidden)} of them hidden at first to score the model" if plan.hidden else ""
-    size = plan.memory_bytes
-    memory = f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
+    labels = f"{plan.classes} label{'s' if plan.classes > 1 else ''}, " if plan.classes else ""
     return (
         f"{len(plan.stack)} slices of {plan.stack.height} × {plan.stack.width} pixels{hidden}; "
-        f"{sum(plan.counts):,} Gaussians, {most}{sum(plan.steps):,} steps, about {memory} of memory, "
-        f"{_where(plan.device.type)}."
+        f"{sum(plan.counts):,} Gaussians, {most}{sum(plan.steps):,} steps, {labels}about "
+        f"{memory(plan.memory_bytes)} of memory, {_where(plan.device.type)}."
     )
 
 

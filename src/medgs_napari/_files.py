@@ -160,12 +160,15 @@ def measured_values(volume: medgs.Volume) -> medgs.Volume:
 
 def _read_model(path: str) -> list[LayerData]:
     from napari import current_viewer
+    from napari.utils.notifications import show_warning
 
     import medgs_core as medgs
     from medgs_napari._rendered import virtual_layers
-    from medgs_napari._session import fitted_from_file, session_of
+    from medgs_napari._session import load_fitted, session_of
 
-    fitted = fitted_from_file(medgs.load_model(path), path)
+    fitted, trouble = load_fitted(path)
+    if trouble:
+        show_warning(trouble)
     viewer = current_viewer()
     if viewer is not None:
         from medgs_napari._sections import watch_sections

@@ -1,31 +1,34 @@
-"""What is to be fitted and how, as the user chooses it: images, slice axis, preset, device, advanced settings.
+"""What is to be fitted and how, as the user chooses it: images, labels, slice axis, preset, device, advanced settings.
 
 Layers of the viewer come in, an `Order` goes out.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
+from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
-from medgs_napari._axes import extents, guess_slice_axis, volume_axes
-from medgs_napari._fit_task import Order, order_fit
+from medgs_napari._axes import extents, guess_slice_axis
+from medgs_napari._fit_task import Order, Painted, order_fit
 from medgs_napari._forms import folded, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
-from medgs_napari._layer_choice import LayerChoice, is_scan
-from medgs_napari._layers import pick
+from medgs_napari._grids import grid_of_pick
+from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
+from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import bare_column, choice, form_layout, row
+from medgs_napari._qt import bare_column, choice, form_layout
+from medgs_napari._step_choice import StepChoice, other_axes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
 ADVANCED = ("steps", "gaussians", "hide", "skip", "seed")
-NO_SECOND = "none"
+NOTHING = "none"
 PREVIEW_FACTOR, LARGEST_FACTOR = 4, 32
 
 
@@ -39,18 +42,19 @@ class FitForm(QWidget):
         super().__init__()
         self._viewer = viewer
         chosen = preferences()
-        self.image, self.second = LayerChoice(viewer, is_scan), LayerChoice(viewer, is_scan, NO_SECOND)
+        self.image, self.second = LayerChoice(viewer, is_scan), LayerChoice(viewer, is_scan, NOTHING)
+        self.labels = LayerChoice(viewer, is_painted, NOTHING)
         self.axis = choice()
         self.image.setToolTip("The stack of slices that is fitted.")
         self.second.setToolTip(
-            "Another image of the same voxels, for instance T2 beside T1; both share one model, and help each other."
+            "Another image of the same voxels, for instance T2 beside T1, or another channel of the same layer; both "
+            "share one model, and help each other."
         )
+        self.labels.setToolTip("Structures marked on a few slices of the image, or on all: the model learns them too.")
         self.axis.setToolTip(
             "The direction in which slices are missing. The first choice is suggested: of the largest spacing, or time."
         )
-        self.others = QWidget()
-        self._others_layout = bare_column(self.others)
-        self._steps: dict[int, QSpinBox] = {}
+        self.where, self.second_where = StepChoice(), StepChoice()
         self.plain = settings_form(medgs.FitConfig, ("preset", "device"))
         self.plain["preset"].value, self.plain["device"].value = chosen.preset, chosen.device
         self.advanced = settings_form(medgs.FitConfig, ADVANCED)
@@ -61,8 +65,10 @@ class FitForm(QWidget):
         self.factor.setToolTip("Slices that the live layer shows for each measured one.")
         self._arrange()
         self.image.chosen.connect(self._sync_axes)
-        self.second.chosen.connect(self._sync_steps)
+        self.second.chosen.connect(self._sync_second)
         self.axis.currentIndexChanged.connect(lambda _: self._sync_steps())
+        for source in (self.labels.chosen, self.where.changed, self.second_where.changed):
+            source.connect(self.changed)
         for form in (self.plain, self.advanced):
             form.changed.connect(lambda _: self.changed.emit())
         self._sync_axes()
@@ -71,9 +77,11 @@ class FitForm(QWidget):
         form = form_layout()
         for label, widget in (
             ("Image", self.image),
-            ("Second image", self.second),
             ("Slices along", self.axis),
-            ("Where", self.others),
+            ("Where", self.where),
+            ("Second image", self.second),
+            ("Where in it", self.second_where),
+            ("Labels", self.labels),
             ("Preset", self.plain["preset"].native),
             ("Device", self.plain["device"].native),
             ("Live slices per step", self.factor),
@@ -102,22 +110,54 @@ class FitForm(QWidget):
         return {**form_values(self.plain, medgs.FitConfig), **form_values(self.advanced, medgs.FitConfig)}
 
     def order(self) -> Order:
-        """Return what the user wants.
+        """Return what the user wants; labels as they are painted now.
 
         Raises
         ------
         ValueError
-            If no image is chosen, or one of the choices breaks its rule.
+            If no image is chosen, one image is chosen twice, labels are not on its voxels, or a choice breaks its rule.
         """
-        layer, second = self.layer, self.second.layer
-        if layer is None:
+        if self.layer is None:
             raise ValueError("A fit needs a stack of slices, got no image with 3 axes; open one first.")
-        steps = [self._steps[k].value() if k in self._steps else 0 for k in range(layer.ndim)]
-        picks = tuple(pick(one, self.slice_axis, steps) for one in (layer, second) if one is not None)
-        config = medgs.FitConfig(**self.settings())
-        return order_fit(
-            layer.unique_id, picks, config, factor=self.factor.value(), seconds=preferences().preview_seconds
+        config, chosen = medgs.FitConfig(**self.settings()), preferences()
+        labels: Labels | None = self.labels.layer
+        order = order_fit(
+            self.layer.unique_id,
+            self._picks(self.layer),
+            config,
+            factor=self.factor.value(),
+            seconds=chosen.preview_seconds,
+            most_bytes=chosen.most_bytes,
+            labels=None if labels is None else Painted.of(labels),
         )
+        if order.labels is not None:
+            order.labels.on(grid_of_pick(order.picks[0]))  # or the fit would be in vain
+        return order
+
+    def _picks(self, layer: Image) -> tuple[Picked, ...]:
+        steps, second = self.where.steps(layer), self.second.layer
+        first = pick(layer, self.slice_axis, steps)
+        if second is None:
+            return (first,)
+        others = self.second_where.steps(second)
+        other = pick(second, self._second_axis(), others)
+        if second is not layer:
+            return first, other
+        differ = [k for k in range(layer.ndim) if steps[k] != others[k]]
+        if not differ:
+            raise ValueError(
+                f"A second image must be another one, got '{layer.name}' twice; choose another step of it, or none."
+            )
+        names = axis_names(layer.axis_labels)
+        return tuple(
+            replace(one, name=f"{one.name} {' '.join(f'{names[k]}={chosen[k]}' for k in differ)}")
+            for one, chosen in ((first, steps), (other, others))
+        )
+
+    def _second_axis(self) -> int | None:
+        """Return the axis of the second image that is the slice axis of the first: axes are counted from the last."""
+        layer, second, axis = self.layer, self.second.layer, self.slice_axis
+        return None if layer is None or second is None or axis is None else axis - layer.ndim + second.ndim
 
     def _sync_axes(self) -> None:
         layer = self.layer
@@ -132,28 +172,24 @@ class FitForm(QWidget):
         self._sync_steps()
 
     def _sync_steps(self) -> None:
-        """Offer a step for each axis that is not part of the volume."""
-        while self._others_layout.count():
-            item = self._others_layout.takeAt(0)
-            inner = item.widget()
-            if inner is not None:
-                inner.deleteLater()
-        self._steps = {}
-        layer, axis = self.layer, self.slice_axis
-        if layer is not None and axis is not None:
-            names, counts = axis_names(layer.axis_labels), extents(layer)
-            shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
-            for k in set(range(layer.ndim)) - set(volume_axes(layer, axis)):
-                box = QSpinBox()
-                box.setRange(0, counts[k] - 1)
-                box.setValue(round(shown[k]))
-                box.setToolTip("The step of an axis that the stack of slices does not have.")
-                box.valueChanged.connect(lambda _: self.changed.emit())
-                self._steps[k] = box
-                holder = QWidget()
-                line = row(QLabel(f"{names[k]} ="), box)
-                line.setContentsMargins(0, 0, 0, 0)
-                holder.setLayout(line)
-                self._others_layout.addWidget(holder)
-        self._form.setRowVisible(self.others, bool(self._steps))
+        """Ask for the steps of axes that are not part of the volume, beginning with what is shown."""
+        layer = self.layer
+        self.where.offer(layer, self.slice_axis, [] if layer is None else self._shown(layer))
+        self._form.setRowVisible(self.where, bool(self.where))
+        self._sync_second()
+
+    def _sync_second(self) -> None:
+        """Ask the same of the second image; in the same layer, beginning with the next step of the first such axis."""
+        second, axis = self.second.layer, self._second_axis()
+        steps = [] if second is None else self._shown(second)
+        if second is not None and second is self.layer and axis is not None:
+            steps = self.where.steps(second)
+            for k in other_axes(second, axis)[:1]:
+                steps[k] = (steps[k] + 1) % extents(second)[k]
+        self.second_where.offer(second, axis, steps)
+        self._form.setRowVisible(self.second_where, bool(self.second_where))
         self.changed.emit()
+
+    def _shown(self, layer: Image) -> list[int]:
+        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
+        return [round(float(one)) for one in shown]

@@ -13,8 +13,11 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from medgs_napari._fit_task import Fit, FitTask, Order
+from medgs_napari._grids import METADATA as GRID
 from medgs_napari._jobs import Job, Outcome
+from medgs_napari._label_layers import grid_of, show_labels
 from medgs_napari._live import LiveLayers
+from medgs_napari._preferences import Preferences
 from medgs_napari._qt import complain
 from medgs_napari._session import Fitted, Session
 from medgs_napari._ticker import Relay, Ticker
@@ -36,6 +39,8 @@ class FitRun:
         Whose list the model joins.
     order : Order
         What to fit.
+    stopped : Fitted, optional
+        A model of the list that is resumed: it leaves the list, and comes back if nothing comes of it.
     """
 
     news = Signal(object)
@@ -44,8 +49,8 @@ class FitRun:
     ended = Signal(object, object)
     """Emitted with the `Fitted`, or None, and the `Outcome`."""
 
-    def __init__(self, viewer: ViewerModel, session: Session, order: Order) -> None:
-        self.order, self._session = order, session
+    def __init__(self, viewer: ViewerModel, session: Session, order: Order, stopped: Fitted | None = None) -> None:
+        self._viewer, self.order, self._session, self._stopped = viewer, order, session, stopped
         self._show, self._refresh = Relay(self._shown), Relay(self._refreshed)
         task = FitTask(order, self._show, self._refresh)
         self._live: LiveLayers | None = LiveLayers(viewer, task)
@@ -60,6 +65,8 @@ class FitRun:
     def start(self, ticker: Ticker, near: QWidget) -> None:
         """Begin; the fit ends when the window that a widget is in closes."""
         self._session.begin(self)
+        if self._stopped is not None:
+            self._session.remove(self._stopped)
         self._window = _main_window(near)
         if self._window is not None:
             self._window.destroyed.connect(self.job.cancel)
@@ -87,17 +94,47 @@ class FitRun:
             live.finish(fit)
         if fit is not None:
             order = self.order
-            source_name = order.recipe.inputs[0].name
             fitted = Fitted(
-                order.name, fit.model, order.frames, order.source_id, source_name, fit.checkpoint, order.recipe
+                order.name, fit.model, order.frames, order.source_id, order.source_name, fit.checkpoint, order.recipe
             )
             self._session.add(fitted)
+            if fit.labels is not None and self._open():
+                self._show_labels(fitted, fit.labels)
+        elif self._stopped is not None:
+            self._session.add(self._stopped)
         if outcome.error:
             complain(outcome.error)
         self.ended.emit(fitted, outcome)
 
+    def _show_labels(self, fitted: Fitted, labels: medgs.Volume) -> None:
+        painted = self.order.labels
+        layer_id = "" if painted is None else painted.layer_id
+        layer = next((one for one in self._viewer.layers if one.unique_id == layer_id), None)
+        if layer is not None:
+            layer.metadata[GRID] = grid_of(fitted)  # so that it is saved where the model's file stands
+        show_labels(self._viewer, fitted, labels, layer)
+
     def _open(self) -> bool:
         return self._window is None or bool(isalive(self._window))
+
+
+def resume_order(fitted: Fitted, *, factor: int, chosen: Preferences) -> Order:
+    """Return the order to go on with a stopped model of the list."""
+    import medgs_core as medgs
+
+    return Order(
+        name=fitted.name,
+        source_id=fitted.source_id,
+        source_name=fitted.source_name,
+        picks=(),
+        frames=fitted.frames,
+        recipe=fitted.recipe,
+        config=medgs.FitConfig(**fitted.model.provenance["settings"]),
+        factor=factor,
+        seconds=chosen.preview_seconds,
+        most_bytes=chosen.most_bytes,
+        resumed=Fit(fitted.model, fitted.checkpoint),
+    )
 
 
 def _main_window(widget: QWidget) -> QMainWindow | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import napari
@@ -11,15 +10,17 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QWidget
 
+from medgs_napari._amounts import duration
 from medgs_napari._axes import size_note
 from medgs_napari._curve import FitCurve
 from medgs_napari._dock import CopyButtons, attempt, dock_layout
-from medgs_napari._estimate import estimate_job
+from medgs_napari._estimate import estimate_job, what_matters
 from medgs_napari._fit_form import FitForm
-from medgs_napari._fit_run import FitRun
+from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._qt import button, note, row
+from medgs_napari._preferences import preferences
+from medgs_napari._qt import button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 
@@ -30,7 +31,9 @@ ESTIMATE_MILLISECONDS = 500
 """After the last change of a choice; then the plan is made."""
 
 SURE_AFTER = 0.04
-"""Part of the steps after which the time left is worth telling: before that compiling counts as work."""
+"""Part of the steps after which the time left is worth telling: that of a few steps says little."""
+
+MEASURING = "Measuring how long it takes …"
 
 
 class FitWidget(QWidget):
@@ -45,10 +48,10 @@ class FitWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
-        self._ticker = Ticker(self)
-        self._last: Fitted | None = None
-        self._last_order: Order | None = None
+        self._ticker, self._estimates = Ticker(self), Ticker(self, stops=True)
+        self._ran = False
         self._planning: Job[str] | None = None
+        self._planned, self._known = "", None
         self.form = FitForm(napari_viewer)
         self.plan, self.status = note(), note()
         self.bar, self.curve = QProgressBar(), FitCurve()
@@ -56,12 +59,15 @@ class FitWidget(QWidget):
         self.start = button("Start", "Fit a model to the slices.", self._start)
         self.pause = button("Pause", "Hold the fit, and free the processor.", self._pause)
         self.stop = button("Stop and keep", "End the fit now and keep the model as it is.", self._stop)
-        self.resume = button("Resume", "Go on with the fit that was stopped.", self._resume)
+        self.resume = button("Resume", "", self._resume)
+        self.stopped = choice()
+        self.stopped.setToolTip("Models whose fit was stopped: which one is to be resumed.")
         self.copies = CopyButtons("fits the same model")
         layout = dock_layout(self, "Train", "fit a model to a stack of slices", "train.md")
         layout.addWidget(self.form)
         layout.addWidget(self.plan)
         layout.addLayout(row(self.start, self.pause, self.stop, self.resume))
+        layout.addWidget(self.stopped)
         for widget in (self.bar, self.status, self.curve, self.copies):
             layout.addWidget(widget)
         layout.addStretch(1)
@@ -69,8 +75,10 @@ class FitWidget(QWidget):
         self._delay.setSingleShot(True)
         self._delay.setInterval(ESTIMATE_MILLISECONDS)
         self._delay.timeout.connect(self._estimate)
-        self.form.changed.connect(self._delay.start)
+        self.form.changed.connect(self._reconsider)
+        self.stopped.currentIndexChanged.connect(lambda _: self._sync_resume())
         self._session.run_changed.connect(self._sync)
+        self._session.models_changed.connect(self._sync)
         if self._session.run is not None:
             self._attach(self._session.run)
         self._sync()
@@ -86,16 +94,23 @@ class FitWidget(QWidget):
         attempt(lambda: self._begin(self.form.order()))
 
     def _resume(self) -> None:
-        if self._last is None or self._last_order is None or self.run is not None:
-            return
-        stopped = Fit(self._last.model, self._last.checkpoint)
-        self._session.remove(self._last)
-        self._begin(replace(self._last_order, resumed=stopped))
+        stopped = self._to_resume()
+        if stopped is not None and self.run is None:
+            self._begin(resume_order(stopped, factor=self.form.factor.value(), chosen=preferences()), stopped)
 
-    def _begin(self, order: Order) -> None:
-        run = FitRun(self._viewer, self._session, order)
+    def _to_resume(self) -> Fitted | None:
+        """Return the stopped model that is chosen, the latest unless the user chose another one."""
+        models, place = self._stopped(), self.stopped.currentIndex()
+        return models[place] if 0 <= place < len(models) else None
+
+    def _stopped(self) -> list[Fitted]:
+        return [one for one in reversed(self._session.models) if one.checkpoint is not None]
+
+    def _begin(self, order: Order, stopped: Fitted | None = None) -> None:
+        self._end_estimate()  # it would take the processor from the fit
+        run = FitRun(self._viewer, self._session, order, stopped)
         self.curve.clear()
-        self._last, self._last_order = None, order
+        self._ran = True
         self.copies.withdraw()
         self._attach(run)
         self.status.setText("Reading the image …")
@@ -132,9 +147,25 @@ class FitWidget(QWidget):
         self.pause.setEnabled(not stopping)
         self.stop.setVisible(running)
         self.stop.setEnabled(not stopping)
-        self.resume.setVisible(not running and self._last is not None and self._last.checkpoint is not None)
         for widget in (self.bar, self.curve, self.status):
-            widget.setVisible(running or self._last_order is not None)
+            widget.setVisible(running or self._ran)
+        self._sync_stopped(running)
+
+    def _sync_stopped(self, running: bool) -> None:
+        """List the stopped models, where there are several; the latest is chosen when one has come."""
+        names, before = [one.name for one in self._stopped()], self.stopped.currentText()
+        grown = len(names) > self.stopped.count()
+        self.stopped.blockSignals(True)
+        self.stopped.clear()
+        self.stopped.addItems(names)
+        self.stopped.setCurrentIndex(names.index(before) if before in names and not grown else min(0, len(names) - 1))
+        self.stopped.blockSignals(False)
+        self.stopped.setVisible(not running and len(names) > 1)
+        self.resume.setVisible(not running and bool(names))
+        self._sync_resume()
+
+    def _sync_resume(self) -> None:
+        self.resume.setToolTip(f"Go on with the fit of '{self.stopped.currentText()}' that was stopped.")
 
     def _heard(self, state: medgs.FitState) -> None:
         if not isalive(self):
@@ -152,7 +183,6 @@ class FitWidget(QWidget):
     def _ended(self, fitted: Fitted | None, outcome: Outcome[Fit]) -> None:
         if not isalive(self):
             return
-        self._last = fitted
         if fitted is not None and fitted.recipe is not None:
             recipe = fitted.recipe
             self.copies.offer(lambda: recipe.python(fitted.path), lambda: recipe.command(fitted.path))
@@ -164,9 +194,21 @@ class FitWidget(QWidget):
             self.bar.setValue(0)
         self.status.setText(_ending(fitted, outcome))
         self._sync()
+        self._delay.start()
+
+    def _reconsider(self) -> None:
+        """Estimate again when the choices have settled."""
+        self._end_estimate()
+        self._delay.start()
+
+    def _end_estimate(self) -> None:
+        if self._planning is not None and self._planning.running:
+            self._planning.cancel()
+            if self._planned:
+                self.plan.setText(self._planned)
 
     def _estimate(self) -> None:
-        """Say what a fit would take, looked up in a thread, one at a time."""
+        """Say what a fit would take, planned and measured in a thread, one at a time, and again if it is another."""
         if self.run is not None or (self._planning is not None and self._planning.running):
             self._delay.start()
             return
@@ -180,18 +222,33 @@ class FitWidget(QWidget):
         try:
             order = self.form.order()
         except ValueError as mistake:
-            self.plan.setText(str(mistake))
+            self._say_plan(str(mistake))
             return
         if large:
-            self.plan.setText(large)
+            self._say_plan(large)
             return
-        self._planning = estimate_job(order)
-        self._planning.ended.connect(self._estimated)
-        self._ticker.follow(self._planning)
+        matters = what_matters(order)
+        if matters == self._known:
+            return
+        job = self._planning = estimate_job(order)
+        self._planned = ""
+        job.news.connect(lambda said: self._heard_plan(job, said))
+        job.ended.connect(lambda outcome: self._estimated(job, outcome, matters))
+        self._estimates.follow(job)
 
-    def _estimated(self, outcome: Outcome[str]) -> None:
-        if isalive(self):
-            self.plan.setText(outcome.result or outcome.error)
+    def _say_plan(self, text: str) -> None:
+        self.plan.setText(text)
+        self._known = None
+
+    def _heard_plan(self, job: Job[str], said: str) -> None:
+        if isalive(self) and not job.cancelled:
+            self._planned = said
+            self.plan.setText(f"{said} {MEASURING}")
+
+    def _estimated(self, job: Job[str], outcome: Outcome[str], matters: Any) -> None:
+        if isalive(self) and not job.cancelled:
+            self._say_plan(outcome.result or outcome.error)
+            self._known = matters if outcome.result else None
 
 
 def _time_left(state: medgs.FitState) -> str:
@@ -200,8 +257,7 @@ def _time_left(state: medgs.FitState) -> str:
     text = f": step {state.step:,} of {state.total:,}"
     if state.step < SURE_AFTER * state.total or math.isnan(state.seconds_left):
         return text
-    left = state.seconds_left
-    return f"{text}, about {left:.0f} s left" if left < 100 else f"{text}, about {left / 60:.0f} min left"
+    return f"{text}, about {duration(state.seconds_left)} left"
 
 
 def _ending(fitted: Fitted | None, outcome: Outcome[Any]) -> str:

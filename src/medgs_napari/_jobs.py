@@ -17,6 +17,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from psygnal import Signal
 
+import medgs_core as medgs
+
 Result = TypeVar("Result")
 
 PAUSE_SECONDS = 0.05
@@ -162,7 +164,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ValueError) and str(error):
         return str(error)
     reason = " ".join(str(error).split()) or type(error).__name__
-    if is_out_of_memory(error):
+    if medgs.is_out_of_memory(error):
         return (
             f"Memory must hold the image, the model and the slices under way, got too little ({reason}); close other "
             "images, take the preset fast or fewer Gaussians, or compute on the CPU."
@@ -171,17 +173,6 @@ def explain(error: BaseException) -> str:
         f"This should not have happened: {type(error).__name__}: {reason}; the traceback is in napari's log, please "
         "report it together with what `medgs doctor` prints."
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory has run out, on the CPU or the GPU."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # whoever raised its errors has loaded it
-    if torch is None:
-        return False
-    # on the CPU torch raises a plain RuntimeError
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _free_gpu() -> None:

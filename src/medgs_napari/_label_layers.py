@@ -68,19 +68,19 @@ def new_labels(viewer: ViewerModel, name: str, grid: Grid, *, known: bool) -> La
     return layer
 
 
-def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, painted: Labels) -> Layer:
-    """Show labels on the slices of the image, below what was painted and in its colors."""
+def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, painted: Labels | None) -> Layer:
+    """Show labels on the slices of the image, below what was painted and in its colors if that is still there."""
     grid = grid_of(fitted)
     known = LABELS in find_results(viewer, fitted)
     settings = {
         **grid.frame.placed(),
         "name": f"{fitted.name} labels",
         "opacity": OPACITY,
-        "colormap": painted.colormap,
+        **({} if painted is None else {"colormap": painted.colormap}),
         "metadata": {GRID: grid, METADATA: _slices(fitted, range(len(_annotation(fitted))))},
     }
     layer = show_result(viewer, fitted, LABELS, "labels", grid.layer_data(labels), settings)
-    if not known and painted in viewer.layers:
+    if not known and painted is not None and painted in viewer.layers:
         viewer.layers.move(viewer.layers.index(painted), len(viewer.layers))
     return layer
 

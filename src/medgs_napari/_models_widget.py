@@ -14,13 +14,11 @@ from qtpy.QtWidgets import QFileDialog, QHeaderView, QTreeWidget, QTreeWidgetIte
 
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._qt import bare_column, button, complain, row, tell
-from medgs_napari._session import ENDING, Fitted, Session, fitted_from_file
+from medgs_napari._session import ENDING, Fitted, Session, load_fitted, save_fitted
 from medgs_napari._ticker import Ticker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-    import medgs_core as medgs
 
 FILTER = f"MedGS models (*{ENDING})"
 COLUMNS = ("Model", "Source", "Hidden slices, dB")
@@ -76,7 +74,7 @@ class ModelsWidget(QWidget):
                 item.setToolTip(column, text)
             if fitted.checkpoint is not None:
                 item.setText(0, f"{fitted.name} {STOPPED}")
-                item.setToolTip(0, f"{fitted.name}: its fit was stopped early.")
+                item.setToolTip(0, f"{fitted.name}: its fit was stopped early; the Train dock resumes it.")
             item.setFlags(Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled)
             self.list.addTopLevelItem(item)
         total = len(self._session.models)
@@ -99,18 +97,16 @@ class ModelsWidget(QWidget):
     def load_file(self, path: str) -> None:
         """Add the model in a file to the list."""
 
-        def work(job: Job[medgs.FittedModel]) -> medgs.FittedModel:
-            import medgs_core as medgs
-
-            return medgs.load_model(path)
-
-        def ended(outcome: Outcome[medgs.FittedModel]) -> None:
+        def ended(outcome: Outcome[tuple[Fitted, str]]) -> None:
             if outcome.result is None:
                 complain(outcome.error)
-            else:
-                self._session.add(fitted_from_file(outcome.result, path))
+                return
+            fitted, trouble = outcome.result
+            self._session.add(fitted)
+            if trouble:
+                complain(trouble)
 
-        self._follow(Job(work), ended)
+        self._follow(Job(lambda job: load_fitted(path)), ended)
 
     def _ask_save(self) -> None:
         fitted = self.model
@@ -124,9 +120,7 @@ class ModelsWidget(QWidget):
         """Write a model to a file."""
 
         def work(job: Job[bool]) -> bool:
-            import medgs_core as medgs
-
-            medgs.save_model(fitted.model, path)
+            save_fitted(fitted, path)
             return True
 
         def ended(outcome: Outcome[bool]) -> None:

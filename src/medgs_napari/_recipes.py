@@ -18,6 +18,7 @@ UNNAMED = "model.medgs"
 """What a model is called that has no file yet."""
 
 SAVE_FIRST = "save the image with File > Save Selected Layers as"
+SAVE_LABELS = "save the labels with File > Save Selected Layers as"
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,12 @@ class FitRecipe:
     ----------
     inputs : the images, at least one
     settings : those of `FitConfig` that are not at their defaults
+    labels : a labels layer that was fitted too
     """
 
     inputs: tuple[Input, ...]
     settings: Mapping[str, Any]
+    labels: Input | None = None
 
     def python(self, model_path: str = "") -> str:
         """Return Python that fits the same model; images without a file are taken from the saved model."""
@@ -68,12 +71,16 @@ class FitRecipe:
                 f"volume = medgs.load_model({model_path or UNNAMED!r}).volume",
             ]
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        labels = ""
+        if self.labels is not None:
+            lines += [f"# {SAVE_LABELS} {self.labels.file}", f"labels = medgs.read_volume({self.labels.file!r})"]
+            labels = ", labels=labels"
         return "\n".join(
             [
                 "import medgs_core as medgs",
                 "",
                 *lines,
-                f"result = medgs.fit_model(volume, medgs.FitConfig({settings}))",
+                f"result = medgs.fit_model(volume, medgs.FitConfig({settings}){labels})",
                 "print(result.scores)",
                 f"medgs.save_model(result.model, {model_path or UNNAMED!r})",
                 "",
@@ -89,8 +96,10 @@ class FitRecipe:
         words = ["medgs fit", first, *(["--with", *others] if others else [])]
         words += [] if number is None else [f"--volume {number}"]
         words += [option(name, value) for name, value in self.settings.items()]
+        words += [] if self.labels is None else ["--labels", shlex.quote(self.labels.file)]
         words += [*further, "-o", shlex.quote(model_path or UNNAMED)]
         notes = [f"# {SAVE_FIRST} {one.file}" for one in self.inputs if one.path is None]
+        notes += [] if self.labels is None else [f"# {SAVE_LABELS} {self.labels.file}"]
         return "\n".join([*notes, " ".join(words), ""])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import napari
@@ -108,8 +109,15 @@ class SegmentWidget(QWidget):
         assert picked is not None
         assert grid is not None
         grid.label_volume(painted)  # or the fit would be in vain
-        seconds = preferences().preview_seconds
-        order = order_fit(image.unique_id, (picked,), config, factor=LIVE_FACTOR, seconds=seconds)
+        chosen = preferences()
+        order = order_fit(
+            image.unique_id,
+            (picked,),
+            config,
+            factor=LIVE_FACTOR,
+            seconds=chosen.preview_seconds,
+            most_bytes=chosen.most_bytes,
+        )
         run = FitRun(self._viewer, self._session, order)
         run.news.connect(self._fit_heard)
         run.ended.connect(lambda fitted, outcome: self._fit_ended(run, fitted, painted))
@@ -134,9 +142,8 @@ class SegmentWidget(QWidget):
         config = self.form.label_config()
         labels = grid.label_volume(painted)
         painted.metadata[GRID] = grid  # so that it is saved where the model's file stands
-        recipe = LabelRecipe(
-            changed_settings(config), fitted.recipe, factor=self.form.factor.value(), model_path=fitted.path
-        )
+        fit = None if fitted.recipe is None else replace(fitted.recipe, labels=None)  # others take their place
+        recipe = LabelRecipe(changed_settings(config), fit, factor=self.form.factor.value(), model_path=fitted.path)
         order = LabelOrder(fitted.model, labels, config, medgs.FitConfig())
         self._start(order, painted, recipe, lambda model: self._keep(fitted, model))
 

@@ -137,10 +137,53 @@ def score_text(scores: Any) -> str:
     return "none" if not scores else f"none (linear {scores[REFERENCE]:.1f})"
 
 
-def fitted_from_file(model: medgs.FittedModel, path: str) -> Fitted:
+def fitted_from_file(model: medgs.FittedModel, path: str, checkpoint: medgs.FitCheckpoint | None = None) -> Fitted:
     """Return a model from a file as the list holds it."""
-    name = Path(path).name
-    return Fitted(name.removesuffix(ENDING), model, frames_of_model(model), source_name=name, path=str(path))
+    name, frames = Path(path).name, frames_of_model(model)
+    return Fitted(name.removesuffix(ENDING), model, frames, source_name=name, checkpoint=checkpoint, path=str(path))
+
+
+def load_fitted(path: str) -> tuple[Fitted, str]:
+    """Return the model in a file, and the state beside it if its fit was stopped; and why that is not, in a sentence.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be read.
+    """
+    import medgs_core as medgs
+
+    model, state = medgs.load_model(path), medgs.state_path(path)
+    if not state.exists():
+        return fitted_from_file(model, path), ""
+    try:
+        checkpoint = medgs.load_checkpoint(state)
+    except ValueError as error:
+        return fitted_from_file(model, path), str(error)
+    if not model.has_source or checkpoint.facts.get("input_sha256") != model.provenance.get("input_sha256"):
+        why = (
+            f"A fit is resumed with the slices that it was stopped on, got none in '{Path(path).name}'; use medgs fit."
+        )
+        return fitted_from_file(model, path), why
+    return fitted_from_file(model, path, checkpoint), ""
+
+
+def save_fitted(fitted: Fitted, path: str) -> None:
+    """Write a model to a file, with the state of a stopped fit beside it, as `medgs fit` does.
+
+    Raises
+    ------
+    ValueError
+        If the files cannot be written.
+    """
+    import medgs_core as medgs
+
+    medgs.save_model(fitted.model, path)
+    state = medgs.state_path(path)
+    if fitted.checkpoint is not None:
+        medgs.save_checkpoint(fitted.checkpoint, state)
+    else:
+        state.unlink(missing_ok=True)  # of a model that was there before
 
 
 _sessions: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()

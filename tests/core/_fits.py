@@ -44,6 +44,22 @@ class Follower:
         self.states.append(state)
 
 
+class Quitter(Follower):
+    """Cancels once something is being done, and counts what it hears after that."""
+
+    def __init__(self, words, *, scored=False):
+        super().__init__()
+        self.words, self.scored, self.heard_after, self.quits = words, scored, 0, False
+
+    @property
+    def cancelled(self):
+        return self.quits
+
+    def report(self, state):
+        self.heard_after += self.quits
+        self.quits = self.quits or (state.phase.startswith(self.words) and bool(state.scores) == self.scored)
+
+
 def assert_same_fit(one, other):
     for (name, ours), (_, theirs) in zip(one.model.gaussians.named(), other.model.gaussians.named(), strict=True):
         assert torch.equal(ours, theirs), name

@@ -1,6 +1,7 @@
 import threading
+import time
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from medgs_core.blending import BlendWeights
 from medgs_core.classical import interpolate_slices
 from medgs_core.config import FitConfig
-from medgs_core.correspondence import Flows
+from medgs_core.correspondence import Flows, correspond
 from medgs_core.descent import CENTER_REACH, SPREAD_RANGE, Parameters, Phase, column_rates
 from medgs_core.fit import fit_model
 from medgs_core.hidden import BASELINES, BLEND, OURS
@@ -22,7 +23,7 @@ from medgs_core.render import render_slice, render_volume
 from medgs_core.slices import stack_slices
 from medgs_core.volume import content_hash
 
-from ._fits import GAUSSIANS, STEPS, UNEVEN_MM, Follower, assert_same_fit, moving_voxels, scan, settings
+from ._fits import GAUSSIANS, STEPS, UNEVEN_MM, Follower, Quitter, assert_same_fit, moving_voxels, scan, settings
 from ._stacks import UNEVEN, random_images, stack_of
 
 FACTOR = 2
@@ -258,25 +259,53 @@ class TestProgress:
         assert all(state.total == STEPS for state in states)
 
     def test_the_fit_says_what_it_does(self, small):
-        phases = list(dict.fromkeys(state.phase for state in small[2].states))
-        assert phases == [
-            "comparing the classical methods",
-            "fitting, some slices hidden",
-            "showing the hidden slices",
-            "fitting all slices",
-        ]
+        phases = [state.phase.partition(" (")[0] for state in small[2].states]
+        preparing = ["following the motion", "comparing the classical methods", "blending slices"]
+        assert (
+            [phase for phase, _ in groupby(phases)]
+            == [
+                *preparing[:2],  # so few steps need no more than some blended slices
+                "fitting, some slices hidden",
+                "judging hidden slices",
+                *preparing[:2],
+                "fitting all slices",
+            ]
+        )
 
-    def test_scores_come_when_the_hidden_slices_are_shown(self, small):
+    def test_it_counts_slices_while_it_prepares(self, hear_every_step):
+        follower = Follower()
+        fit_model(scan(), settings(steps=60), progress=follower)
+        phases = [state.phase for state in follower.states]
+        # of nine slices one hides
+        for words in ("following the motion (7 of 7)", "blending slices (7 of 7)", "blending slices (8 of 8)"):
+            assert words in phases
+
+    def test_scores_come_when_the_hidden_slices_are_judged(self, small):
         _, result, follower = small
-        for state in follower.states:
-            known = state.phase in ("showing the hidden slices", "fitting all slices")
-            assert dict(state.scores) == (result.scores if known else {})
+        phases = [state.phase.partition(" (")[0] for state in follower.states]
+        judged = len(phases) - phases[::-1].index("judging hidden slices")
+        for place, state in enumerate(follower.states):
+            assert dict(state.scores) == (result.scores if place >= judged else {})
 
-    def test_time_left_is_known_once_steps_were_taken(self, small):
-        states = small[2].states
-        assert np.isnan(states[0].seconds_left)
-        assert states[-1].seconds_left == 0.0
-        assert all(state.seconds_left >= 0.0 for state in states[1:])
+    def test_time_left_is_known_once_more_than_one_step_was_taken_at_a_stretch(self, hear_every_step):
+        follower = Follower()
+        fit_model(scan(), settings(), progress=follower)
+        known = [state.step for state in follower.states if state.seconds_left >= 0.0]
+        half = STEPS // 2
+        assert sorted(set(known)) == [*range(2, half + 1), *range(half + 2, STEPS + 1)]
+        assert follower.states[-1].seconds_left == 0.0
+
+    def test_a_first_step_that_compiles_does_not_count_for_the_time_left(self, hear_every_step, monkeypatch):
+        follower, slow, move = Follower(), [0.5], Phase.step
+
+        def step(*arguments):
+            time.sleep(slow.pop() if slow else 0.0)
+            return move(*arguments)
+
+        monkeypatch.setattr(Phase, "step", step)
+        fit_model(scan(), settings(), progress=follower)
+        early = next(state for state in follower.states if state.step == 2)
+        assert early.seconds_left < 0.5 * STEPS / 2
 
     def test_looks_at_hidden_slices_are_told_as_they_come(self, hear_every_step):
         follower = Follower()
@@ -338,9 +367,29 @@ class TestStopped:
         assert not result.complete
         assert result.checkpoint is not None
         assert result.model.provenance["steps_done"] == steps
-        assert (OURS in result.scores) == (steps >= STEPS // 2)
+        assert (OURS in result.scores) == (steps > STEPS // 2)
         assert np.array_equal(render_volume(result.model).voxels, volume.voxels)
         assert not np.array_equal(render_slice(result.model, 0.5), volume.voxels[0])
+
+    @pytest.mark.parametrize("words", ["following the motion", "comparing the classical methods", "blending slices"])
+    def test_a_fit_cancelled_while_it_prepares_ends_soon_and_keeps_a_model(self, words, hear_every_step):
+        volume, follower = scan(moving_voxels(40)), Quitter(words)
+        result = fit_model(volume, settings(steps=80), progress=follower)
+        assert not result.complete
+        assert follower.heard_after <= 2 * 3  # each part says that it begins, and that nothing is done
+        assert result.checkpoint.facts["phase"] is None
+        assert np.array_equal(render_volume(result.model).voxels, volume.voxels)
+        assert np.isfinite(render_slice(result.model, 0.5, detail="off")).all()
+
+    def test_of_the_motion_little_is_followed_after_that(self, hear_every_step, monkeypatch):
+        gaps = []
+        monkeypatch.setattr("medgs_core.correspondence.correspond", lambda *a: gaps.append(a) or correspond(*a))
+        monkeypatch.setattr("medgs_core.threads.thread_count", lambda: 2)
+        fit_model(scan(moving_voxels(60)), settings(hide=0), progress=Quitter("following the motion (1 of"))
+        assert len(gaps) <= 8  # what two threads have begun or will begin
+
+    def test_a_fit_without_hidden_slices_cancelled_before_it_begins_has_no_scores(self, hear_every_step):
+        assert not fit_model(scan(), settings(hide=0), progress=Follower(0)).scores
 
     def test_a_fit_cancelled_after_its_last_step_is_complete(self, hear_every_step):
         assert fit_model(scan(), settings(), progress=Follower(STEPS)).complete

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from medgs_core.annotation import annotate
 from medgs_core.config import EFFORTS, FitConfig
 from medgs_core.plan import FEWEST_TO_HIDE, FIRST_PHASE_SHARE, MOST_HIDDEN, SLICES_PER_HIDDEN, plan_fit
 
@@ -108,3 +109,34 @@ def test_the_axis_is_the_one_of_largest_spacing_unless_another_is_wanted():
     assert plan(3, 4, 5).axis == 0
     assert plan(3, 4, 5, axis="2").axis == 2
     assert len(plan(3, 4, 5, axis="2").stack) == 5
+
+
+def test_labels_take_memory_by_the_class_and_by_the_annotated_slice():
+    volume, config = scan(np.zeros((20, 40, 50), np.uint8)), settings(gaussians=400)
+
+    def labeled(slices, ids):
+        voxels = np.zeros((20, 40, 50), np.uint8)
+        voxels[: 2 * slices : 2, :ids] = np.arange(1, ids + 1)[:, None]
+        return plan_fit(volume, config, annotate(scan(voxels), 0, image=volume))
+
+    few, classes, slices = labeled(4, 3), labeled(4, 5), labeled(8, 3)
+    pixels = 40 * 50
+    assert (few.annotated, few.classes) == (4, 3)
+    # per class 400 values with two moments and two rounded copies; 4 annotated fields and 30 at work
+    assert classes.label_bytes - few.label_bytes == 2 * (400 * 4 * 5 + (4 + 30) * 4 * pixels)
+    assert slices.label_bytes - few.label_bytes == 4 * 3 * 4 * pixels
+    assert plan_fit(volume, config).label_bytes == 0
+
+
+def test_many_labels_take_more_than_the_image():
+    volume, config = scan(np.zeros((20, 40, 50), np.uint8)), settings(gaussians=400)
+    voxels = np.zeros((20, 40, 50), np.uint8)
+    voxels[:, :, :] = np.arange(50)
+    many = plan_fit(volume, config, annotate(scan(voxels), 0, image=volume))
+    assert many.memory_bytes > plan_fit(volume, config).memory_bytes
+
+
+def test_a_fit_may_end_early_only_where_slices_hide_and_no_steps_were_asked_for():
+    assert not plan(20, hide=2).may_end_early
+    assert not plan(20, config=FitConfig(device="cpu", hide=0)).may_end_early
+    assert plan(20, config=FitConfig(device="cpu", hide=2)).may_end_early

@@ -10,7 +10,7 @@ from medgs_core.model_file import load_checkpoint, save_checkpoint
 from medgs_core.plan import plan_fit
 from medgs_core.render import render_slice
 
-from ._fits import STEPS, Follower, assert_same_fit, moving_voxels, scan, settings
+from ._fits import STEPS, Follower, Quitter, assert_same_fit, moving_voxels, scan, settings
 
 pytestmark = pytest.mark.usefixtures("hear_every_step")
 
@@ -33,6 +33,26 @@ def test_a_resumed_fit_ends_as_an_unbroken_one(unbroken, steps, tmp_path):
     resumed = fit_model(scan(), settings(), resume=load_checkpoint(tmp_path / "fit.state"))
     assert_same_fit(resumed, unbroken)
     assert np.array_equal(render_slice(resumed.model, 3.3), render_slice(unbroken.model, 3.3))
+
+
+@pytest.mark.parametrize(
+    "words", ["following", "comparing", "blending slices (2", "judging hidden", "judging hidden slices (1"]
+)
+def test_it_does_so_when_stopped_between_two_steps(words, tmp_path):
+    unbroken = fit_model(scan(), settings(steps=20))
+    save_checkpoint(fit_model(scan(), settings(steps=20), progress=Quitter(words)).checkpoint, tmp_path / "fit.state")
+    assert_same_fit(fit_model(scan(), settings(steps=20), resume=load_checkpoint(tmp_path / "fit.state")), unbroken)
+
+
+@pytest.mark.parametrize("words", ["following", "comparing", "blending"])
+def test_it_does_so_when_stopped_before_the_hidden_slices_join(words):
+    unbroken = fit_model(scan(), settings(steps=20))
+    quitter = Quitter(words, scored=True)
+    stopped = fit_model(scan(), settings(steps=20), progress=quitter)
+    assert quitter.quits
+    assert stopped.scores == unbroken.scores
+    assert stopped.model.provenance["steps_done"] == 10
+    assert_same_fit(fit_model(scan(), settings(steps=20), resume=stopped.checkpoint), unbroken)
 
 
 def test_it_does_so_without_hidden_slices():

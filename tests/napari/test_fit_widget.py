@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_widget import FitWidget
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
-from medgs_napari._session import session_of
+from medgs_napari._session import Fitted, fitted_from_file, session_of
 
 from .conftest import SPACING, needs_display
 
@@ -47,8 +48,6 @@ def open_dock(viewer):
 
 def slow(monkeypatch, seconds=0.05):
     """Make each step of a fit take a while, and report it."""
-    import time
-
     from medgs_core.descent import Phase
 
     step = Phase.step
@@ -58,6 +57,15 @@ def slow(monkeypatch, seconds=0.05):
         return step(*arguments)
 
     monkeypatch.setattr(Phase, "step", slowly)
+
+
+class Never:
+    """Stops a fit before its first step."""
+
+    cancelled, paused = True, False
+
+    def report(self, state):
+        """Hear nothing."""
 
 
 def shown(*widgets):
@@ -119,6 +127,100 @@ def test_the_plan_is_told_before_the_start(qtbot, dock):
     qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
 
 
+class TestEstimate:
+    def measured(self, qtbot, dock):
+        qtbot.waitUntil(lambda: "It takes" in dock.plan.text(), timeout=TIMEOUT)
+
+    def test_the_time_is_told_before_the_start_and_measured_once(self, qtbot, dock, monkeypatch):
+        probes, probe = [], medgs.probe_fit
+        monkeypatch.setattr("medgs_core.probe_fit", lambda *a, **s: probes.append(a) or probe(*a, **s))
+        self.measured(qtbot, dock)
+        dock.form.advanced["seed"].value = 5
+        dock.form.factor.setValue(3)
+        qtbot.wait(900)
+        assert len(probes) == 1
+        assert "It takes" in dock.plan.text()
+        dock.form.plain["preset"].value = "balanced"
+        qtbot.waitUntil(lambda: len(probes) == 2, timeout=TIMEOUT)
+        self.measured(qtbot, dock)
+
+    @pytest.mark.parametrize("action", ["start", "choose"])
+    def test_a_start_or_another_choice_ends_the_measurement(self, qtbot, dock, monkeypatch, action):
+        ended_by = []
+
+        def endless(*arguments, progress, **settings):
+            while not progress.cancelled:
+                time.sleep(0.01)
+            ended_by.append(action)
+            raise ValueError("nobody hears of this")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("medgs_core.probe_fit", endless)
+            qtbot.waitUntil(lambda: dock.plan.text().endswith(_fit_widget.MEASURING), timeout=TIMEOUT)
+            if action == "start":
+                dock.start.click()
+                assert not dock.plan.text().endswith(_fit_widget.MEASURING)
+                ended(qtbot, dock)
+            else:
+                dock.form.plain["preset"].value = "balanced"
+            qtbot.waitUntil(lambda: ended_by == [action], timeout=TIMEOUT)
+        self.measured(qtbot, dock)
+
+    def test_a_fit_over_the_limit_says_so_and_is_refused(self, qtbot, viewer, dock, monkeypatch, complaints):
+        monkeypatch.setattr("medgs_napari._fit_form.preferences", lambda: Preferences(memory_gib=0.001))
+        dock.form.advanced["gaussians"].value = "500"
+        qtbot.waitUntil(lambda: dock.plan.text().startswith("A fit may take 1 MiB of memory at most"), timeout=TIMEOUT)
+        dock.start.click()
+        ended(qtbot, dock)
+        assert complaints == [dock.plan.text()]
+        assert [layer.name for layer in viewer.layers] == ["scan"]
+
+
+class TestLabels:
+    @pytest.fixture
+    def painted(self, viewer, dock, scan):
+        data = np.zeros(scan.shape, np.uint8)
+        data[[0, 4, 8], 8:20, 10:22] = 2
+        layer = viewer.add_labels(data, scale=SPACING, units=("mm",) * 3, name="painted")
+        dock.form.labels.choose(layer)
+        return layer
+
+    def test_labels_are_none_at_first(self, viewer, dock, scan):
+        viewer.add_labels(np.zeros(scan.shape, np.uint8), scale=SPACING)
+        assert dock.form.labels.layer is None
+        assert dock.form.order().labels is None
+
+    def test_a_fit_with_labels_shows_them_on_all_slices(self, qtbot, viewer, dock, painted):
+        dock.start.click()
+        ended(qtbot, dock)
+        (fitted,) = session_of(viewer).models
+        assert fitted.model.labels.annotation.annotated == (0, 4, 8)
+        layer = viewer.layers["scan labels"]
+        assert (layer.data[2] == 2).any()
+        np.testing.assert_array_equal(layer.data[4], painted.data[4])
+        assert viewer.layers.index(painted) > viewer.layers.index(layer)
+
+    def test_what_is_copied_has_them(self, qtbot, dock, painted):
+        dock.start.click()
+        ended(qtbot, dock)
+        dock.copies.command.click()
+        assert " --labels painted.nii.gz " in QApplication.clipboard().text()
+
+    def test_labels_with_other_voxels_are_refused_at_once(self, dock, painted, complaints):
+        painted.scale = (1, 1, 1)
+        dock.start.click()
+        assert dock.run is None
+        assert complaints[0].startswith("Labels must have the voxels of the image they are for")
+
+    def test_they_may_be_deleted_while_they_are_fitted(self, qtbot, viewer, dock, painted, monkeypatch):
+        slow(monkeypatch, 0.01)
+        dock.start.click()
+        stepping(qtbot, dock)
+        viewer.layers.remove(painted)
+        ended(qtbot, dock)
+        assert "scan labels" in viewer.layers
+
+
 def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkeypatch):
     with monkeypatch.context() as patch:
         slow(patch)
@@ -136,6 +238,34 @@ def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkey
     (finished,) = session_of(viewer).models
     unbroken = medgs.fit_model(finished.model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60)).model
     assert medgs.model_hash(finished.model) == medgs.model_hash(unbroken)
+
+
+def test_any_stopped_model_can_be_resumed(qtbot, viewer, dock, model):
+    for name in ("first", "second"):
+        stopped = medgs.fit_model(model.volume, medgs.FitConfig(axis="2", preset="fast", steps=20), progress=Never())
+        known = Fitted(name, stopped.model, fitted_from_file(model, "x").frames, checkpoint=stopped.checkpoint)
+        session_of(viewer).add(known)
+        assert shown(dock.resume, dock.stopped) == [True, name == "second"]
+    assert dock.stopped.currentText() == "second"
+    dock.stopped.setCurrentText("first")
+    dock.resume.click()
+    ended(qtbot, dock)
+    assert [(one.name, one.checkpoint is None) for one in session_of(viewer).models] == [
+        ("second", False),
+        ("first", True),
+    ]
+    assert shown(dock.resume, dock.stopped) == [True, False]
+
+
+def test_a_stopped_model_stays_if_it_cannot_be_resumed(qtbot, viewer, dock, model, monkeypatch, complaints):
+    stopped = medgs.fit_model(model.volume, medgs.FitConfig(axis="2", preset="fast", steps=20), progress=Never())
+    known = Fitted("scan", stopped.model, fitted_from_file(model, "x").frames, checkpoint=stopped.checkpoint)
+    session_of(viewer).add(known)
+    monkeypatch.setattr("medgs_napari._fit_widget.preferences", lambda: Preferences(memory_gib=0.001))
+    dock.resume.click()
+    ended(qtbot, dock)
+    assert complaints[0].startswith("A fit may take")
+    assert session_of(viewer).models == [known]
 
 
 def test_pause_holds_the_fit(qtbot, dock, monkeypatch):
@@ -267,6 +397,54 @@ def test_images_on_other_grids_are_a_sentence(qtbot, viewer, dock, scan, complai
     assert "must be on one grid" in complaints[0]
 
 
+class TestChannels:
+    """One layer with channels first, the commonest case in microscopy."""
+
+    @pytest.fixture
+    def cells(self, viewer, dock, scan):
+        layer = viewer.add_image(
+            np.stack([scan, scan[:, ::-1]]),
+            scale=(1, *SPACING),
+            units=("pixel", *["mm"] * 3),
+            axis_labels=("c", "z", "y", "x"),
+            name="cells",
+        )
+        dock.form.image.choose(layer)
+        dock.form.axis.setCurrentIndex(dock.form.axis.findData(1))
+        return layer
+
+    def test_another_channel_of_the_same_layer_is_a_second_image(self, qtbot, viewer, dock, cells):
+        assert dock.form.second_where.isHidden()
+        dock.form.second.choose(cells)
+        assert not dock.form.second_where.isHidden()
+        order = dock.form.order()
+        first = dock.form.where.steps(cells)[0]
+        assert [one.steps[0] for one in order.picks] == [first, 1 - first]
+        assert order.name == f"cells c={first} + cells c={1 - first}"
+        dock.start.click()
+        ended(qtbot, dock)
+        (fitted,) = session_of(viewer).models
+        for number, channel in enumerate((first, 1 - first)):
+            np.testing.assert_array_equal(fitted.model.volume.voxels[..., number].T, cells.data[channel])
+
+    def test_the_same_channel_twice_is_refused(self, dock, cells, complaints):
+        dock.form.second.choose(cells)
+        box = next(iter(dock.form.second_where._boxes.values()))
+        box.setValue(dock.form.where.steps(cells)[0])
+        dock.start.click()
+        assert complaints == [
+            "A second image must be another one, got 'cells' twice; choose another step of it, or none."
+        ]
+
+    def test_a_layer_without_channels_goes_with_one_channel(self, qtbot, viewer, dock, cells):
+        dock.form.second.setCurrentText("scan")
+        assert dock.form.second_where.isHidden()
+        dock.start.click()
+        ended(qtbot, dock)
+        (fitted,) = session_of(viewer).models
+        assert fitted.model.volume.channels == 2
+
+
 class TestForm:
     def test_without_a_stack_there_is_nothing_to_start(self, qtbot, viewer):
         viewer.add_image(np.zeros((5, 6)))
@@ -297,7 +475,7 @@ class TestForm:
         layer = viewer.add_image(np.zeros((4, 5, 6, 7)), name="film", axis_labels=("t", "z", "y", "x"))
         viewer.dims.set_current_step(0, 2)
         dock.form.image.setCurrentText("film")
-        assert not dock.form.others.isHidden()
+        assert not dock.form.where.isHidden()
         assert dock.form.order().picks[0].steps == (2, None, None, None)
         dock.form.axis.setCurrentIndex(dock.form.axis.findData(0))
         assert dock.form.order().picks[0].steps[0] is None

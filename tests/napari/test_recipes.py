@@ -1,5 +1,7 @@
 import shlex
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import medgs_core as medgs
@@ -51,6 +53,24 @@ def test_copied_command_fits_the_same_model(fitted, tmp_path, capsys):
     assert words[0] == "medgs"
     assert main([*words[1:], "--quiet"]) == 0
     assert medgs.model_hash(medgs.load_model(path)) == medgs.model_hash(model)
+
+
+def test_copied_text_fits_the_same_labels(fitted, tmp_path, monkeypatch, capsys):
+    recipe, model, _ = fitted
+    monkeypatch.chdir(tmp_path)
+    labels = np.zeros(model.volume.shape3d, np.uint8)
+    labels[20:30, 20:30, ::6] = 4
+    painted = replace(model.volume, voxels=labels, slope=1.0, intercept=0.0)
+    medgs.write_volume(painted, "my_labels.nii.gz")
+    wanted = medgs.model_hash(medgs.fit_labels(model, medgs.read_volume("my_labels.nii.gz")))
+    with_labels = replace(recipe, labels=Input("my labels"))
+    text, command = with_labels.python(), with_labels.command()
+    for one in (text, command):
+        assert "# save the labels with File > Save Selected Layers as my_labels.nii.gz" in one
+    exec(compile(text, "recipe", "exec"), {})
+    assert medgs.model_hash(medgs.load_model("model.medgs")) == wanted
+    assert main([*shlex.split(command.splitlines()[-1])[1:], "--quiet"]) == 0
+    assert medgs.model_hash(medgs.load_model("model.medgs")) == wanted
 
 
 def test_an_image_without_a_file_is_taken_from_the_model(fitted, tmp_path, capsys):

@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from medgs_napari._session import Fitted, Session, fitted_from_file, score_text, session_of
+import medgs_core as medgs
+from medgs_napari._fit_run import resume_order
+from medgs_napari._fit_task import FitTask
+from medgs_napari._jobs import Job
+from medgs_napari._preferences import Preferences
+from medgs_napari._rendered import frames_of_model
+from medgs_napari._session import (
+    Fitted,
+    Session,
+    fitted_from_file,
+    load_fitted,
+    save_fitted,
+    score_text,
+    session_of,
+)
 
 
 def test_docks_of_one_viewer_share_a_session_and_viewers_do_not():
@@ -74,3 +88,80 @@ def test_a_model_from_a_file_stands_in_the_world_of_its_file(model):
     assert (fitted.name, fitted.path) == ("scan", "/data/scan.medgs")
     np.testing.assert_allclose(fitted.frames[0].settings()["scale"], (3.0, 0.8, 0.7))
     assert replace(fitted.frames[0]).slice_name == "z"
+
+
+class TestStoppedInAFile:
+    """A fit that was stopped, saved, and goes on elsewhere."""
+
+    SETTINGS = medgs.FitConfig(axis="2", preset="fast", steps=20)
+
+    @pytest.fixture
+    def scan_file(self, model, tmp_path):
+        medgs.write_volume(model.volume, tmp_path / "scan.nii.gz")
+        return tmp_path / "scan.nii.gz"
+
+    @pytest.fixture
+    def stopped(self, scan_file):
+        class After:
+            paused, step = False, 0
+
+            @property
+            def cancelled(self):
+                return self.step >= 5
+
+            def report(self, state):
+                self.step = state.step
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("medgs_core.fit.REPORT_SECONDS", -1.0)
+            fit = medgs.fit_model(medgs.read_volume(scan_file), self.SETTINGS, progress=After())
+        return Fitted("scan", fit.model, frames_of_model(fit.model), checkpoint=fit.checkpoint)
+
+    def test_it_is_loaded_with_its_state_and_ends_as_an_unbroken_fit(self, stopped, scan_file, tmp_path):
+        save_fitted(stopped, str(tmp_path / "scan.medgs"))
+        loaded, trouble = load_fitted(str(tmp_path / "scan.medgs"))
+        assert trouble == ""
+        task = FitTask(resume_order(loaded, factor=2, chosen=Preferences()), lambda: None, lambda: None)
+        job = Job(task)
+        outcomes = []
+        job.ended.connect(outcomes.append)
+        job.start()
+        job.wait()
+        job.poll()
+        unbroken = medgs.fit_model(medgs.read_volume(scan_file), self.SETTINGS).model
+        assert outcomes[0].error == ""
+        assert medgs.model_hash(outcomes[0].result.model) == medgs.model_hash(unbroken)
+
+    def test_the_command_resumes_it(self, stopped, scan_file, tmp_path):
+        from medgs_core.cli import main
+
+        save_fitted(stopped, str(tmp_path / "scan.medgs"))
+        words = ["fit", scan_file, "-o", tmp_path / "scan.medgs", "--axis", "2", "--preset", "fast", "--steps", "20"]
+        assert main([*(str(word) for word in words), "--resume", "--quiet"]) == 0
+        unbroken = medgs.fit_model(medgs.read_volume(scan_file), self.SETTINGS).model
+        assert medgs.model_hash(medgs.load_model(tmp_path / "scan.medgs")) == medgs.model_hash(unbroken)
+        assert not medgs.state_path(tmp_path / "scan.medgs").exists()
+
+    def test_a_finished_model_in_its_place_takes_the_state_away(self, stopped, model, tmp_path):
+        path = str(tmp_path / "scan.medgs")
+        save_fitted(stopped, path)
+        save_fitted(fitted_from_file(model, path), path)
+        assert not medgs.state_path(path).exists()
+        assert load_fitted(path)[0].checkpoint is None
+
+    def test_a_damaged_state_is_told_and_the_model_is_loaded(self, stopped, tmp_path):
+        path = str(tmp_path / "scan.medgs")
+        save_fitted(stopped, path)
+        medgs.state_path(path).write_bytes(b"nothing")
+        loaded, trouble = load_fitted(path)
+        assert loaded.checkpoint is None
+        assert "scan.medgs.state" in trouble
+
+    def test_the_state_of_another_image_is_told(self, stopped, model, tmp_path):
+        path = str(tmp_path / "scan.medgs")
+        save_fitted(stopped, path)
+        elsewhere = replace(model.volume, unit="um")
+        medgs.save_model(medgs.fit_model(elsewhere, medgs.FitConfig(axis="2", preset="fast", steps=3)).model, path)
+        loaded, trouble = load_fitted(path)
+        assert loaded.checkpoint is None
+        assert trouble.startswith("A fit is resumed with the slices that it was stopped on, got none in 'scan.medgs'")

@@ -16,6 +16,7 @@ from typing import Any, Never
 
 from medgs_core.cli import _demo, _doctor, _evaluate, _fit, _info, _render, _surface
 from medgs_core.cli._exit_codes import INTERRUPTED, OUR_FAULT, SUCCESS, USERS_MISTAKE
+from medgs_core.faults import is_out_of_memory
 
 COMMANDS = {
     "fit": (_fit, "fit a model to the slices of a volume"),
@@ -154,7 +155,7 @@ def _complain(args: argparse.Namespace, code: int, sentence: str) -> int:
 
 def _fault_sentence(fault: Exception) -> str:
     reason = " ".join(str(fault).split()) or type(fault).__name__
-    if _is_out_of_memory(fault):
+    if is_out_of_memory(fault):
         return (
             f"memory must hold the volume, the model and the slices under way, got too little ({reason}); "
             "close other programs, ask for fewer slices or Gaussians, or choose --device cpu."
@@ -163,13 +164,3 @@ def _fault_sentence(fault: Exception) -> str:
         f"this should not have happened: {type(fault).__name__}: {reason}; "
         f"run it again with {DEBUG}=1 for the traceback, and report it."
     )
-
-
-def _is_out_of_memory(fault: Exception) -> bool:
-    if isinstance(fault, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # whoever raised its errors has loaded it
-    if torch is None:
-        return False
-    # on the CPU torch raises a plain RuntimeError
-    return isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in str(fault)

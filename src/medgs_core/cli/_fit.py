@@ -1,6 +1,7 @@
 """`medgs fit`: a volume becomes a model. Whatever can be refused is refused before the work begins."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,8 +12,9 @@ from medgs_core.cli._exit_codes import INTERRUPTED, SUCCESS
 from medgs_core.cli._inputs import add_input, add_labels, add_quiet, add_with, read_inputs
 from medgs_core.cli._interrupt import stop_on_signal
 from medgs_core.cli._options import add_settings, chosen_settings
-from medgs_core.cli._screen import OURS, REFERENCE, FitBar, gain, list_images, print_table
+from medgs_core.cli._screen import OURS, REFERENCE, FitBar, duration, gain, list_images, print_table
 from medgs_core.config import FitConfig, LabelConfig, ReadConfig
+from medgs_core.formats.model_header import state_path
 from medgs_core.volume import Volume
 
 if TYPE_CHECKING:
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     import medgs_core.fit
     import medgs_core.model
     import medgs_core.plan
+    import medgs_core.probe
 
-STATE_ENDING = ".state"
 MIB = 2**20
 MOST_LABELS = 12
 """Labels named one by one."""
+
+LEAST_STEPS = 300
+"""Of a fit whose time is worth probing: the probe itself takes some ten steps, and flows for half a dozen slices."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="MODEL.medgs", required=True, help="model to write")
     add_settings(parser, FitConfig, LabelConfig, ReadConfig)
     parser.add_argument(
-        "--resume", action="store_true", help=f"go on with an interrupted fit, from MODEL.medgs{STATE_ENDING}"
+        "--resume", action="store_true", help=f"go on with an interrupted fit, from {state_path('MODEL.medgs')}"
     )
     parser.add_argument(
         "--no-source",
@@ -51,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from medgs_core.formats.model_header import check_model_name, check_voxel_type
 
     config = chosen_settings(args, FitConfig)
-    output, state = args.output, Path(f"{args.output}{STATE_ENDING}")
+    output, state = args.output, state_path(args.output)
     check_model_name(output)
     check_writable(output)
     check_writable(state)
@@ -68,19 +73,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _fit(volume: Volume | None, labels: Volume | None, config: FitConfig, args: argparse.Namespace, state: Path) -> int:
     from medgs_core.fit import fit_model
+    from medgs_core.label_fit import what_is_fitted
     from medgs_core.model_file import load_checkpoint, save_checkpoint, save_model
     from medgs_core.plan import plan_fit
+    from medgs_core.probe import probe_fit
 
     label_config = chosen_settings(args, LabelConfig)
-    annotation = None if labels is None else _annotate(volume, labels, config, label_config)
-    fitted = volume or _outlines(annotation)
-    plan = plan_fit(fitted, config)
+    fitted, annotation = what_is_fitted(volume, config, labels, label_config)
+    plan = plan_fit(fitted, config, annotation)
     checkpoint = load_checkpoint(state) if args.resume else None
     with FitBar(args.quiet) as bar, stop_on_signal(bar.cancel):
         if not args.quiet:
             print_plan(fitted, config, plan)
             if annotation:
                 print_annotation(annotation, with_image=volume is not None)
+            if sum(plan.steps) >= LEAST_STEPS and checkpoint is None:
+                print_time(probe_fit(volume, config, labels=labels, label_config=label_config, progress=bar))
         result = fit_model(volume, config, labels=labels, label_config=label_config, progress=bar, resume=checkpoint)
         save_model(result.model, args.output, source=not args.no_source)
         if result.checkpoint is not None:
@@ -101,22 +109,6 @@ def _fit(volume: Volume | None, labels: Volume | None, config: FitConfig, args: 
             print_ways(result.model.labels)
         print(f"wrote {args.output}")
     return SUCCESS
-
-
-def _annotate(
-    volume: Volume | None, labels: Volume, config: FitConfig, label_config: LabelConfig
-) -> "medgs_core.annotation.Annotation":
-    from medgs_core.label_fit import annotate_for
-    from medgs_core.volume import resolve_axis
-
-    return annotate_for(labels, volume, label_config, resolve_axis(volume or labels, config.axis), config.skip)
-
-
-def _outlines(annotation: "medgs_core.annotation.Annotation | None") -> Volume:
-    from medgs_core.label_fit import outline_volume
-
-    assert annotation is not None  # an input or labels were asked for
-    return outline_volume(annotation)
 
 
 def print_annotation(annotation: "medgs_core.annotation.Annotation", *, with_image: bool) -> None:
@@ -148,12 +140,19 @@ def print_plan(volume: Volume, config: FitConfig, plan: "medgs_core.plan.FitPlan
         f"slices  {volume.shape3d[plan.axis]} of {plan.stack.height} x {plan.stack.width} along axis {plan.axis} "
         f"({why}), {skipped}{hidden}"
     )
-    most = "at most " if plan.hidden and config.steps is None else ""
+    most = "at most " if plan.may_end_early else ""
     print(
         f"fit     {sum(plan.counts):,} Gaussians, {most}{sum(plan.steps):,} steps, "
         f"preset {config.preset}, rule {plan.compositing}, on {plan.device.type}, seed {config.seed}"
     )
     print(f"memory  about {plan.memory_bytes / MIB:,.0f} MiB beside the volume and the libraries", flush=True)
+
+
+def print_time(estimate: "medgs_core.probe.FitEstimate") -> None:
+    """Print how long a fit will take; nothing if that is not known because the probe was cancelled."""
+    if not math.isnan(estimate.seconds):
+        most = "at most " if estimate.at_most else ""
+        print(f"time    {most}about {duration(estimate.seconds)} on this machine, as busy as it is now", flush=True)
 
 
 def print_scores(result: "medgs_core.fit.FitResult") -> None:

@@ -19,7 +19,10 @@ else:
     Bar = tqdm  # which is generic in its stubs only
 
 BAR = "{desc:<32}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"
-SECONDS_PER_MINUTE = 60
+SECONDS_PER_MINUTE = MINUTES_PER_HOUR = 60
+WORTH_MINUTES = 100
+"""Seconds from which on minutes are told, and minutes from which on hours are."""
+
 COLUMN_GAP = "  "
 
 OURS, REFERENCE = "medgs", "linear"
@@ -86,6 +89,20 @@ def _remaining(state: FitState) -> str:
     if math.isfinite(state.loss):
         parts.append(f"loss {state.loss:.2e}")
     return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as exactly as an estimate of it is.
+
+    Examples
+    --------
+    >>> duration(7.2), duration(130), duration(7300)
+    ('7 s', '2 min', '2.0 h')
+    """
+    if seconds < WORTH_MINUTES:
+        return f"{max(seconds, 1.0):.0f} s"
+    minutes = seconds / SECONDS_PER_MINUTE
+    return f"{minutes:.0f} min" if minutes < WORTH_MINUTES else f"{minutes / MINUTES_PER_HOUR:.1f} h"
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

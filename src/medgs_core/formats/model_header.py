@@ -17,7 +17,7 @@ from medgs_core.formats.container import FileKind, Part, open_container, parse_h
 from medgs_core.formats.geometry import GeometryFacts, VoxelType
 from medgs_core.formats.packing import memory_order
 
-MODEL_ENDING = ".medgs"
+MODEL_ENDING, STATE_ENDING = ".medgs", ".state"
 
 MODEL = FileKind(
     format="medgs model",
@@ -38,6 +38,17 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Shares = Share | Annotated[tuple[Share, ...], Field(min_length=1)]
 Levels = float | Annotated[tuple[float, ...], Field(min_length=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def state_path(model: str | os.PathLike[str]) -> Path:
+    """Return where the state of a stopped fit lies: beside its model.
+
+    Examples
+    --------
+    >>> state_path("scan.medgs").name
+    'scan.medgs.state'
+    """
+    return Path(f"{os.fspath(model)}{STATE_ENDING}")
 
 
 class VoxelFacts(Part):

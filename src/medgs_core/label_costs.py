@@ -55,23 +55,22 @@ def time_labels(
     """
     some, model = _few_slices(volume, annotation, plan, config, with_image)
     whole = stack_slices(model.volume, model.axis, model.window)
-    fill = watch.once(lambda: fill_unknown(some, whole if with_image else None))
-    some = fill_unknown(some, whole if with_image else None)
+    filled, fill = watch.timed(lambda: fill_unknown(some, whole if with_image else None))
     ways = len(WAYS) if with_image else len(WAYS) - 1
-    values = torch.full((len(model.gaussians), len(some.ids)), -1.0)
-    head = LabelHead(values, some, (1.0 / ways,) * ways, 1.0)
+    values = torch.full((len(model.gaussians), len(filled.ids)), -1.0)
+    head = LabelHead(values, filled, (1.0 / ways,) * ways, 1.0)
     model = replace(model, labels=head)
     if with_image:  # the flow is there by then
         watch.each(Flows(whole, model.flow, model.memory).between, range(len(whole) - 1))
-    outlines = watch.once(lambda: build_propagation(model, head))
-    sample = watch.once(lambda: gather_samples(build_propagation(model, head))) - outlines
+    propagation, outlines = watch.timed(lambda: build_propagation(model, head))
+    sample = watch.once(lambda: gather_samples(propagation))
     renderer = LabelRenderer(model, RenderConfig(device="cpu"))
     field, step = _time_values(renderer, values, len(whole), watch)
     rows = len(annotation.annotated)
     inner = min(max(rows - 2, 0), MOST_PREDICTED)
     threads = thread_count()
     return (
-        (fill + outlines) * rows / len(some.annotated)
+        (fill + outlines) * rows / len(filled.annotated)
         + sample * in_rounds(inner, threads) / threads
         + (field + LOOKS * step) * len(plan.stack)
     )

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from medgs_core.progress import Progress, must_stop
 from medgs_core.threads import map_in_threads, thread_count
+
+Result = TypeVar("Result")
 
 
 class Cancelled(Exception):
@@ -29,12 +31,16 @@ class Stopwatch:
         if must_stop(self._progress):
             raise Cancelled
 
-    def once(self, function: Callable[[], Any]) -> float:
-        """Return the seconds of one call."""
+    def timed(self, function: Callable[[], Result]) -> tuple[Result, float]:
+        """Return what one call gives, and its seconds."""
         self.check()
         begun = time.perf_counter()
-        function()
-        return time.perf_counter() - begun
+        result = function()
+        return result, time.perf_counter() - begun
+
+    def once(self, function: Callable[[], Any]) -> float:
+        """Return the seconds of one call."""
+        return self.timed(function)[1]
 
     def each(self, function: Callable[[Any], Any], things: Iterable[Any]) -> float:
         """Return the seconds for one thing, where all threads are at work on many."""

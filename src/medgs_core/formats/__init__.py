@@ -154,10 +154,10 @@ def _check_input(source: Path) -> None:
     try:
         if not source.exists():
             raise ValueError(f"The input must be an existing file, got '{source}'; check the path.")
-        if source.is_dir() and is_store_name(source):
-            return
         if is_store_name(source):
-            raise ValueError(f"An OME-Zarr input must be a folder, got the file '{source}'; unpack it first.")
+            if not source.is_dir():
+                raise ValueError(f"An OME-Zarr input must be a folder, got the file '{source}'; unpack it first.")
+            return
         if source.is_dir():
             if any(_is_dicom(entry) for entry in source.iterdir() if entry.is_file()):
                 raise ValueError(f"The input must be one file, got the DICOM folder '{source}'; {DICOM_REMEDY}.")

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidg
 
 from medgs_napari._help import help_button
 from medgs_napari._jobs import Done, Job, Outcome
-from medgs_napari._qt import bare_column, button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import bare_column, bare_row, button, complain, copy_text, note, row, scrolled
 from medgs_napari._ticker import Ticker
 
 
@@ -129,9 +129,7 @@ class CopyButtons(QWidget):
             "Copy as Python", f"Copy a script that {what} without napari.", lambda: self._copy("Python")
         )
         self.command = button("Copy as command", f"Copy the command that {what}.", lambda: self._copy("Command"))
-        layout = row(self.python, self.command)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.setLayout(layout)
+        bare_row(self, self.python, self.command)
         self.withdraw()
 
     def offer(self, python: Callable[[], str], command: Callable[[], str]) -> None:

@@ -29,15 +29,15 @@ class SliceMarks:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._on = False
-        watch_sections(viewer)
+        self._sections = watch_sections(viewer)
 
     def turn(self, on: bool) -> None:
         """Show the text from now on, or no longer."""
         if on == self._on:
             return
         self._on = on
-        sections = watch_sections(self._viewer)
-        (sections.drawn.connect if on else sections.drawn.disconnect)(self.update)
+        drawn = self._sections.drawn
+        (drawn.connect if on else drawn.disconnect)(self.update)
         viewer, overlay = self._viewer, self._viewer.canvas.overlays.text
         for event in (
             viewer.dims.events.current_step,

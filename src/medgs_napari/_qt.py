@@ -91,6 +91,14 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     return layout
 
 
+def bare_row(owner: QWidget, *widgets: QWidget) -> QHBoxLayout:
+    """Return the layout of a part of a dock: widgets side by side, without a margin of its own."""
+    layout = row(*widgets)
+    layout.setContentsMargins(0, 0, 0, 0)
+    owner.setLayout(layout)
+    return layout
+
+
 def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
     """Return a button."""
     made = QPushButton(text)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
 
 import medgs_core as medgs
 from medgs_napari._forms import folded, form_values, scatter, settings_form
-from medgs_napari._qt import bare_column, button, choice, form_layout, note, row
+from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, note
 from medgs_napari._stream import FOLDER_ENDING
 
 FACTOR = 4
@@ -73,9 +73,7 @@ class RenderForm(QWidget):
         self.values["positions"].native.setPlaceholderText("0, 0.5, 1, …")
         self._pages.setFixedHeight(self.values["factor"].native.sizeHint().height() + 4)
         form = form_layout()
-        place = row(self.folder, self.choose)
-        place.setContentsMargins(0, 0, 0, 0)
-        self._place.setLayout(place)
+        bare_row(self._place, self.folder, self.choose)
         self._place.hide()
         for label, widget in (("Slices by", self.sampling), ("", self._pages), ("Show as", self.shown_as)):
             form.addRow(label, widget)

@@ -62,19 +62,18 @@ def show_result(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any
     data, settings
         As `add_labels` and the like take them.
     """
-    result = Result(owner, what, settings["name"])
-    metadata = {**settings.get("metadata", {}), METADATA: result}
+    marked = _marked(owner, what, settings)
     layer = find_results(viewer, owner).get(what)
     if layer is None:
         active = viewer.layers.selection.active
-        layer = getattr(viewer, f"add_{kind}")(data, **{**settings, "metadata": metadata})
+        layer = getattr(viewer, f"add_{kind}")(data, **marked)
         if active is not None:
             viewer.layers.selection.active = active
         return layer
     _update(layer, data, settings)
     if layer.name == layer.metadata[METADATA].name:
         layer.name = settings["name"]
-    layer.metadata = metadata
+    layer.metadata = marked["metadata"]
     return layer
 
 
@@ -88,8 +87,7 @@ def show_once(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any, 
     """
     layer = find_results(viewer, owner).get(what)
     if layer is None:
-        metadata = {**settings.get("metadata", {}), METADATA: Result(owner, what, settings["name"])}
-        layer = getattr(viewer, f"add_{kind}")(data, **{**settings, "metadata": metadata})
+        layer = getattr(viewer, f"add_{kind}")(data, **_marked(owner, what, settings))
     bring_to_front(viewer, owner, [what])
     return layer
 
@@ -102,6 +100,12 @@ def bring_to_front(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> boo
             found[what].visible = True
             viewer.layers.selection.active = found[what]
     return all(what in found for what in whats)
+
+
+def _marked(owner: Any, what: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by which a layer is found again."""
+    result = Result(owner, what, settings["name"])
+    return {**settings, "metadata": {**settings.get("metadata", {}), METADATA: result}}
 
 
 def _update(layer: Layer, data: Any, settings: Mapping[str, Any]) -> None:

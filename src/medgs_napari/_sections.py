@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import LayerArray
+from medgs_napari._session import viewer_itself
 from medgs_napari._ticker import Relay
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ _watched: weakref.WeakKeyDictionary[Any, Sections] = weakref.WeakKeyDictionary()
 
 def watch_sections(viewer: ViewerModel) -> Sections:
     """Let the virtual layers of a viewer, present and to come, be drawn as well as they are known."""
-    # napari hands out proxies of the viewer: one and the same viewer for all of them
-    owner = getattr(viewer, "__wrapped__", viewer)
+    owner = viewer_itself(viewer)
     if owner not in _watched:
         _watched[owner] = Sections(owner)
     _watched[owner].attach()

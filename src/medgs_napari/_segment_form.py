@@ -19,7 +19,7 @@ from medgs_napari._label_layers import grid_of
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import bare_column, button, choice, form_layout, row, section
+from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, section
 from medgs_napari._session import Fitted, Session
 
 if TYPE_CHECKING:
@@ -86,10 +86,7 @@ class SegmentForm(QWidget):
         scatter(self.values, self)
         scatter(self.fit, self)
         painted = QWidget()
-        line = row(self.painted, self.new)
-        line.setContentsMargins(0, 0, 0, 0)
-        line.setStretch(0, 1)
-        painted.setLayout(line)
+        bare_row(painted, self.painted, self.new).setStretch(0, 1)
         self.form = form_layout()
         for label, widget in (
             ("Model", self.model),

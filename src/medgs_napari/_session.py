@@ -192,6 +192,9 @@ _sessions: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
 
 def session_of(viewer: ViewerModel) -> Session:
     """Return the state that the docks of a viewer share."""
-    # napari hands out proxies of the viewer: one and the same viewer for all of them
-    owner = getattr(viewer, "__wrapped__", viewer)
-    return _sessions.setdefault(owner, Session())
+    return _sessions.setdefault(viewer_itself(viewer), Session())
+
+
+def viewer_itself(viewer: ViewerModel) -> Any:
+    """Return the viewer behind the proxies that napari hands out, one and the same for all of them."""
+    return getattr(viewer, "__wrapped__", viewer)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 from medgs_napari._axes import extents, volume_axes
 from medgs_napari._frames import axis_names
-from medgs_napari._qt import bare_column, row
+from medgs_napari._qt import bare_column, bare_row
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -53,9 +53,7 @@ class StepChoice(QWidget):
             box.valueChanged.connect(lambda _: self.changed.emit())
             self._boxes[k] = box
             holder = QWidget()
-            line = row(QLabel(f"{names[k]} ="), box)
-            line.setContentsMargins(0, 0, 0, 0)
-            holder.setLayout(line)
+            bare_row(holder, QLabel(f"{names[k]} ="), box)
             self._layout.addWidget(holder)
 
     def steps(self, layer: Image) -> list[int]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import medgs_core as medgs
+    from napari.layers import Image, Labels
 
-Writer = Callable[[str, Any, dict[str, Any]], list[str]]
+    import medgs_core as medgs
 
 NIFTI = (".nii.gz", ".nii")
 OME_TIFF = (".ome.tif", ".ome.tiff")
@@ -90,15 +90,9 @@ def image_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
     """
     from napari.layers import Image
 
-    from medgs_napari._layers import layer_volume
-
     _check_finished(meta)
     known = {name: meta[name] for name in PLACE if name in meta}
-    finest = finest_of(data, meta)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
-        layer = Image(finest, contrast_limits=(0, 1), **known)
-    return layer_volume(layer)
+    return _volume_of(lambda: Image(finest_of(data, meta), contrast_limits=(0, 1), **known))
 
 
 def labels_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
@@ -126,16 +120,22 @@ def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
 
     from medgs_napari._grids import METADATA as GRID
     from medgs_napari._grids import Grid
-    from medgs_napari._layers import layer_volume
 
     grid, name = meta.get("metadata", {}).get(GRID), meta.get("name", "labels")
     if isinstance(grid, Grid):
         with contextlib.suppress(ValueError):  # it was moved since: then it is written where it stands
             return grid.volume_of(name, data, meta)
     known = {key: meta[key] for key in PLACE if key in meta and key not in ("rgb", "metadata")}
+    return _volume_of(lambda: Labels(np.asarray(data), **known))
+
+
+def _volume_of(make_layer: Callable[[], Image | Labels]) -> medgs.Volume:
+    """Return the volume of a layer that is made for that alone."""
+    from medgs_napari._layers import layer_volume
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
-        layer = Labels(np.asarray(data), **known)
+        layer = make_layer()
     return layer_volume(layer)
 
 

@@ -111,7 +111,7 @@ def main() -> None:
     viewer.open_sample("medgs-napari", "brain_mri")
     docks = {name: open_dock(viewer, name) for name in ("Train", "Interpolate", "Segment", "Surface")}
     train, interpolate = docks["Train"], docks["Interpolate"]
-    keep_going(lambda: "Gaussians" in train.plan.text())
+    keep_going(lambda: "It takes" in train.plan.text())
     train.start.click()
     keep_going(lambda: train.run is None)
     show(viewer, "Train", docks)

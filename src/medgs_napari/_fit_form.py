@@ -21,6 +21,7 @@ from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import bare_column, choice, form_layout
+from medgs_napari._shown import shown_steps
 from medgs_napari._step_choice import StepChoice, other_axes
 
 if TYPE_CHECKING:
@@ -174,14 +175,14 @@ class FitForm(QWidget):
     def _sync_steps(self) -> None:
         """Ask for the steps of axes that are not part of the volume, beginning with what is shown."""
         layer = self.layer
-        self.where.offer(layer, self.slice_axis, [] if layer is None else self._shown(layer))
+        self.where.offer(layer, self.slice_axis, [] if layer is None else shown_steps(self._viewer, layer))
         self._form.setRowVisible(self.where, bool(self.where))
         self._sync_second()
 
     def _sync_second(self) -> None:
         """Ask the same of the second image; in the same layer, beginning with the next step of the first such axis."""
         second, axis = self.second.layer, self._second_axis()
-        steps = [] if second is None else self._shown(second)
+        steps = [] if second is None else shown_steps(self._viewer, second)
         if second is not None and second is self.layer and axis is not None:
             steps = self.where.steps(second)
             for k in other_axes(second, axis)[:1]:
@@ -189,7 +190,3 @@ class FitForm(QWidget):
         self.second_where.offer(second, axis, steps)
         self._form.setRowVisible(self.second_where, bool(self.second_where))
         self.changed.emit()
-
-    def _shown(self, layer: Image) -> list[int]:
-        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
-        return [round(float(one)) for one in shown]

@@ -20,6 +20,7 @@ from medgs_napari._render_form import KEPT_IN, RenderForm
 from medgs_napari._rendered import Drawn, describe_rendering, describe_result, named, virtual_layers
 from medgs_napari._results import bring_to_front, find_results, show_once
 from medgs_napari._session import Fitted, session_of
+from medgs_napari._shown import shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
 from medgs_napari._ticker import Ticker
 from medgs_napari._uncertainty import UNCERTAINTY, uncertainty_layers
@@ -201,7 +202,7 @@ class RenderWidget(QWidget):
             return
         stream, added = self._stream
         layer, axis = added[0], stream.layers[0].frame.slice_axis
-        stream.shown = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
+        stream.shown = shown_steps(self._viewer, layer)[axis]
 
     def _remember(
         self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False, streamed: bool = False

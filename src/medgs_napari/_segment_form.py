@@ -21,6 +21,7 @@ from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, section
 from medgs_napari._session import Fitted, Session
+from medgs_napari._shown import shown_steps
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -126,8 +127,7 @@ class SegmentForm(QWidget):
         layer = source.image if source.image is not None else self.layer
         if source.fitted is not None or layer is None:
             return None
-        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
-        return pick(layer, None, [round(float(one)) for one in shown])
+        return pick(layer, None, shown_steps(self._viewer, layer))
 
     def grid(self) -> Grid | None:
         """Return the voxels that are to be painted; None as long as there is neither an image nor a painted layer.

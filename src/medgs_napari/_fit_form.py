@@ -22,7 +22,7 @@ from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import bare_column, choice, form_layout
 from medgs_napari._shown import shown_steps
-from medgs_napari._step_choice import StepChoice, other_axes
+from medgs_napari._step_choice import StepChoice, choosable_axes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -185,7 +185,7 @@ class FitForm(QWidget):
         steps = [] if second is None else shown_steps(self._viewer, second)
         if second is not None and second is self.layer and axis is not None:
             steps = self.where.steps(second)
-            for k in other_axes(second, axis)[:1]:
+            for k in choosable_axes(second, axis)[:1]:
                 steps[k] = (steps[k] + 1) % extents(second)[k]
         self.second_where.offer(second, axis, steps)
         self._form.setRowVisible(self.second_where, bool(self.second_where))

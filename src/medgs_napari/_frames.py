@@ -158,8 +158,13 @@ def frame_of_volume(volume: medgs.Volume, axis: int, *, straight: bool = False) 
         place |= {"translate": (0.0, 0.0, 0.0), "affine": affine}
     else:
         place |= {"translate": tuple(float(one) for one in origin), "affine": np.eye(4)}
-    rgb = volume.channels in (3, 4) and volume.voxels.dtype == np.uint8 and not volume.series and not volume.members
+    rgb = is_color(volume.channels, volume.voxels.dtype) and not volume.series and not volume.members
     return Frame(order, order.index(axis), rgb, place)
+
+
+def is_color(channels: int, dtype: npt.DTypeLike) -> bool:
+    """Return whether channels of a file are those of a color, as far as one can tell."""
+    return channels in (3, 4) and np.dtype(dtype) == np.uint8
 
 
 def layer_unit(unit: str) -> str:

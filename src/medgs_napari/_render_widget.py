@@ -85,7 +85,7 @@ class RenderWidget(QWidget):
             try:
                 config, shown = self.form.config(), self.form.shown
                 plan = describe_rendering(fitted.model, config, KEPT_IN[shown])
-                parts = parts_of(fitted.model.volume, rgb=fitted.frames[0].rgb)
+                parts = parts_of(fitted.model.volume, [frame.rgb for frame in fitted.frames])
                 begun = find_stream(self._viewer, fitted, self._whats(config, self.form.path, parts))
                 self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
             except ValueError as mistake:
@@ -173,7 +173,7 @@ class RenderWidget(QWidget):
         if fitted is None:
             return
         config = self.form.config()
-        parts = parts_of(fitted.model.volume, rgb=False)
+        parts = parts_of(fitted.model.volume, [False] * len(fitted.frames))
         whats = [describe_result(UNCERTAINTY, config, part) for part in parts]
         if bring_to_front(self._viewer, fitted, whats):
             self._remember(fitted, config, uncertainty=True)

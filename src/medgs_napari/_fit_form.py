@@ -15,7 +15,7 @@ import medgs_core as medgs
 from medgs_napari._axes import extents, guess_slice_axis
 from medgs_napari._fit_task import Order, Painted, order_fit
 from medgs_napari._forms import folded, form_values, scatter, settings_form
-from medgs_napari._frames import axis_names
+from medgs_napari._frames import axis_names, describe_axis, place_of
 from medgs_napari._grids import grid_of_pick
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
@@ -165,10 +165,9 @@ class FitForm(QWidget):
         self.axis.blockSignals(True)
         self.axis.clear()
         if layer is not None:
-            names, counts, guessed = axis_names(layer.axis_labels), extents(layer), guess_slice_axis(layer)
+            place, counts, guessed = place_of(layer), extents(layer), guess_slice_axis(layer)
             for k in [guessed, *(k for k in range(layer.ndim) if k != guessed)]:
-                unit = "px" if str(layer.units[k]) == "pixel" else f"{layer.units[k]:~}"
-                self.axis.addItem(f"{names[k]}: {counts[k]} slices, every {abs(layer.scale[k]):.3g} {unit}", k)
+                self.axis.addItem(describe_axis(place, k, counts[k]), k)
         self.axis.blockSignals(False)
         self._sync_steps()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pint
 from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
@@ -123,6 +124,18 @@ def axis_names(labels: tuple[str, ...]) -> tuple[str, ...]:
     plain = [label.lstrip("-").isdigit() for label in labels]
     given = [AXIS_NAMES[place] if place < len(AXIS_NAMES) else f"axis {-1 - place}" for place in range(len(labels))]
     return tuple(given[-1 - k] if plain[k] else labels[k] for k in range(len(labels)))
+
+
+def describe_axis(place: Mapping[str, Any], axis: int, count: int) -> str:
+    """Say which axis of a layer slices lie along, how many, and how far apart.
+
+    Examples
+    --------
+    >>> describe_axis({"scale": (-3.0, 1, 1), "units": ("mm",) * 3, "axis_labels": ("z", "y", "x")}, 0, 9)
+    'z: 9 slices, every 3 mm'
+    """
+    unit = f"{pint.Unit(place['units'][axis]):~}".replace("pixel", "px")
+    return f"{axis_names(place['axis_labels'])[axis]}: {count} slices, every {abs(place['scale'][axis]):.3g} {unit}"
 
 
 def frame_of_volume(volume: medgs.Volume, axis: int, *, straight: bool = False) -> Frame:

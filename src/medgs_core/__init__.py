@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medgs_core.formats.meshes import write_surface
     from medgs_core.formats.model_header import state_path
     from medgs_core.formats.streamed import StreamedVolume, create_volume, open_volume
+    from medgs_core.gaussian_table import GaussianTable, tabulate_gaussians
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
@@ -70,6 +71,7 @@ _HOMES = {
     "FitState": "progress",
     "FittedModel": "model",
     "FoldedGaussians": "model",
+    "GaussianTable": "gaussian_table",
     "IntensityWindow": "volume",
     "LabelConfig": "config",
     "LabelEvaluation": "label_evaluation",
@@ -124,6 +126,7 @@ _HOMES = {
     "state_path": "formats.model_header",
     "stream_volume": "streaming",
     "surface_distances": "surface_metrics",
+    "tabulate_gaussians": "gaussian_table",
     "work_alone": "threads",
     "write_surface": "formats.meshes",
     "write_volume": "formats",
@@ -141,6 +144,7 @@ __all__ = [
     "FitState",
     "FittedModel",
     "FoldedGaussians",
+    "GaussianTable",
     "IntensityWindow",
     "LabelConfig",
     "LabelEvaluation",
@@ -196,6 +200,7 @@ __all__ = [
     "state_path",
     "stream_volume",
     "surface_distances",
+    "tabulate_gaussians",
     "work_alone",
     "write_surface",
     "write_volume",

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -8,6 +6,8 @@ from napari.layers import Image
 import medgs_core as medgs
 from medgs_napari._frames import frame_of_volume, place_of
 from medgs_napari._shown import show_step, shown_coordinate, shown_step, shown_steps
+
+pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
 
 SHAPE = (7, 9, 11)
 TILT = np.array([[0.96, 0.28, 0, 4], [-0.28, 0.96, 0, -2], [0, 0, 1, 3], [0, 0, 0, 1.0]])
@@ -43,13 +43,6 @@ class Watched:
 
     def __array__(self, dtype=None, copy=None):
         return np.zeros(self.shape, dtype or self.dtype)
-
-
-@pytest.fixture(autouse=True)
-def _tilts_are_said_to_be_left_out():
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Non-orthogonal slicing", UserWarning)
-        yield
 
 
 def steps_of_sliders(dims, count=3):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medgs_core.classical import interpolate_slices
     from medgs_core.classical_labels import interpolate_labels
     from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
+    from medgs_core.doctor import MachineReport, examine_machine
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.example import find_example
     from medgs_core.faults import is_out_of_memory
@@ -76,6 +77,7 @@ _HOMES = {
     "LabelConfig": "config",
     "LabelEvaluation": "label_evaluation",
     "LazyVolume": "lazy",
+    "MachineReport": "doctor",
     "Progress": "progress",
     "RenderConfig": "config",
     "Sampling": "sampling",
@@ -93,6 +95,7 @@ _HOMES = {
     "drifting_phantom": "phantom",
     "evaluate_labels": "label_evaluation",
     "evaluate_volume": "evaluate",
+    "examine_machine": "doctor",
     "extract_surface": "surface",
     "extract_surfaces": "surface",
     "fit_labels": "label_fit",
@@ -149,6 +152,7 @@ __all__ = [
     "LabelConfig",
     "LabelEvaluation",
     "LazyVolume",
+    "MachineReport",
     "Progress",
     "RenderConfig",
     "Sampling",
@@ -167,6 +171,7 @@ __all__ = [
     "drifting_phantom",
     "evaluate_labels",
     "evaluate_volume",
+    "examine_machine",
     "extract_surface",
     "extract_surfaces",
     "find_example",

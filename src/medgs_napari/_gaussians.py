@@ -72,7 +72,7 @@ def gaussian_points(fitted: Fitted, most: int = MOST_POINTS) -> tuple[Matrix, di
         "face_color": np.column_stack([_colors(table, fitted), opacities])[chosen],
         "border_width": 0.0,
         "border_color": "transparent",
-        "shading": "spherical",
+        "blending": "translucent_no_depth",  # or dark ones would hide all that is behind them
     }
     return np.stack(columns, axis=1), settings
 

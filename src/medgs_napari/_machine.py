@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from qtpy import API_NAME, QT_VERSION
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QPlainTextEdit, QWidget
+from qtpy.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
 
 import medgs_core as medgs
 from medgs_napari._jobs import Job, Outcome
-from medgs_napari._qt import bare_column, button, complain, copy_text, row
+from medgs_napari._qt import button, complain, copy_text, row
 from medgs_napari._ticker import Ticker
 
 EXAMINING = "Looking at this machine: versions, devices, and a rendering …"
@@ -28,7 +28,7 @@ class MachineNote(QWidget):
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
-        layout = bare_column(self)
+        layout = QVBoxLayout(self)
         buttons = row(self.examine, self.copy)
         buttons.addStretch(1)
         layout.addLayout(buttons)

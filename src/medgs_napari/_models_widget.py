@@ -59,7 +59,8 @@ class ModelsWidget(QWidget):
         layout = bare_column(self)
         layout.addWidget(self.list)
         layout.addWidget(self.about)
-        layout.addLayout(row(self.load, self.save, self.rename, self.remove, self.gaussians))
+        layout.addLayout(row(self.load, self.save, self.remove))
+        layout.addLayout(row(self.rename, self.gaussians))
         self.list.setEditTriggers(QTreeWidget.EditTrigger.NoEditTriggers)
         self.list.itemDoubleClicked.connect(lambda *_: self._begin_rename())
         # the text of the item is that of the editor by then; items are replaced once the editor is gone

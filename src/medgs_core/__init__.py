@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medgs_core.classical import interpolate_slices
     from medgs_core.classical_labels import interpolate_labels
     from medgs_core.config import FitConfig, LabelConfig, RenderConfig, SurfaceConfig
+    from medgs_core.doctor import MachineReport, examine_machine
     from medgs_core.evaluate import Evaluation, evaluate_volume
     from medgs_core.example import find_example
     from medgs_core.faults import is_out_of_memory
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from medgs_core.formats.meshes import write_surface
     from medgs_core.formats.model_header import state_path
     from medgs_core.formats.streamed import StreamedVolume, create_volume, open_volume
+    from medgs_core.gaussian_table import GaussianTable, tabulate_gaussians
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
     from medgs_core.lazy import LazyVolume, lazy_volume
@@ -70,10 +72,12 @@ _HOMES = {
     "FitState": "progress",
     "FittedModel": "model",
     "FoldedGaussians": "model",
+    "GaussianTable": "gaussian_table",
     "IntensityWindow": "volume",
     "LabelConfig": "config",
     "LabelEvaluation": "label_evaluation",
     "LazyVolume": "lazy",
+    "MachineReport": "doctor",
     "Progress": "progress",
     "RenderConfig": "config",
     "Sampling": "sampling",
@@ -91,6 +95,7 @@ _HOMES = {
     "drifting_phantom": "phantom",
     "evaluate_labels": "label_evaluation",
     "evaluate_volume": "evaluate",
+    "examine_machine": "doctor",
     "extract_surface": "surface",
     "extract_surfaces": "surface",
     "fit_labels": "label_fit",
@@ -124,6 +129,7 @@ _HOMES = {
     "state_path": "formats.model_header",
     "stream_volume": "streaming",
     "surface_distances": "surface_metrics",
+    "tabulate_gaussians": "gaussian_table",
     "work_alone": "threads",
     "write_surface": "formats.meshes",
     "write_volume": "formats",
@@ -141,10 +147,12 @@ __all__ = [
     "FitState",
     "FittedModel",
     "FoldedGaussians",
+    "GaussianTable",
     "IntensityWindow",
     "LabelConfig",
     "LabelEvaluation",
     "LazyVolume",
+    "MachineReport",
     "Progress",
     "RenderConfig",
     "Sampling",
@@ -163,6 +171,7 @@ __all__ = [
     "drifting_phantom",
     "evaluate_labels",
     "evaluate_volume",
+    "examine_machine",
     "extract_surface",
     "extract_surfaces",
     "find_example",
@@ -196,6 +205,7 @@ __all__ = [
     "state_path",
     "stream_volume",
     "surface_distances",
+    "tabulate_gaussians",
     "work_alone",
     "write_surface",
     "write_volume",

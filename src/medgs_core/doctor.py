@@ -37,7 +37,7 @@ MILLISECONDS = 1e3
 
 
 @dataclass(frozen=True)
-class Report:
+class MachineReport:
     """What was found.
 
     Attributes
@@ -50,7 +50,7 @@ class Report:
     healthy: bool
 
 
-def examine() -> Report:
+def examine_machine() -> MachineReport:
     """Return a report on this machine; with CUDA, gsplat is compiled first, which takes minutes.
 
     A failure is a line of the report, never an exception: the report is wanted most where something fails.
@@ -67,7 +67,7 @@ def examine() -> Report:
         except Exception as error:  # of whatever kind: it is what the report is for
             facts[name] = f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
             healthy = False
-    return Report(facts, healthy)
+    return MachineReport(facts, healthy)
 
 
 def _version(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -61,18 +61,16 @@ class Part:
     channel: int | None = None
 
 
-def parts_of(volume: medgs.Volume, *, rgb: bool) -> list[Part]:
-    """Return the layers that it takes to show a volume: one per image and channel, one for color."""
+def parts_of(volume: medgs.Volume, colors: Sequence[bool]) -> list[Part]:
+    """Return the layers that it takes to show a volume: one per image and channel; one for each image that is color."""
     if volume.members:
         counts = [None if member.layout == "plain" else member.channels for member in volume.members]
     else:
         counts = [None if volume.voxels.ndim == 3 else volume.channels]
-    if rgb and len(counts) == 1:
-        return [Part()]
     return [
         Part(image, channel)
-        for image, count in enumerate(counts)
-        for channel in ([None] if count is None else list(range(count)))
+        for image, (count, color) in enumerate(zip(counts, colors, strict=True))
+        for channel in ([None] if count is None or color else list(range(count)))
     ]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgs_napari._frames import Frame, Matrix, matrix_of
+from medgs_napari._frames import Frame, Matrix
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._results import METADATA, Result, find_results, show_result
 from medgs_napari._session import Fitted
@@ -78,15 +78,6 @@ def measured_scale(volume: medgs.Volume, channel: int) -> tuple[float, float]:
         if channel < first:
             return float(member.slope), float(member.intercept)
     return float(volume.slope), float(volume.intercept)
-
-
-def shown_coordinate(viewer: ViewerModel, frame: Frame) -> float | None:
-    """Return the slice coordinate that is shown; None where slices are seen from the side, or there is none."""
-    dims, offset = viewer.dims, viewer.dims.ndim - frame.ndim
-    if offset < 0 or offset + frame.slice_axis in dims.displayed:
-        return None
-    point = np.append(np.asarray(dims.point[offset:]), 1.0)
-    return float((np.linalg.inv(matrix_of(frame.place)) @ point)[frame.slice_axis])
 
 
 class Contours:

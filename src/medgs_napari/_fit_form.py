@@ -15,13 +15,14 @@ import medgs_core as medgs
 from medgs_napari._axes import extents, guess_slice_axis
 from medgs_napari._fit_task import Order, Painted, order_fit
 from medgs_napari._forms import folded, form_values, scatter, settings_form
-from medgs_napari._frames import axis_names
+from medgs_napari._frames import axis_names, describe_axis, place_of
 from medgs_napari._grids import grid_of_pick
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import bare_column, choice, form_layout
-from medgs_napari._step_choice import StepChoice, other_axes
+from medgs_napari._shown import shown_steps
+from medgs_napari._step_choice import StepChoice, choosable_axes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -164,32 +165,27 @@ class FitForm(QWidget):
         self.axis.blockSignals(True)
         self.axis.clear()
         if layer is not None:
-            names, counts, guessed = axis_names(layer.axis_labels), extents(layer), guess_slice_axis(layer)
+            place, counts, guessed = place_of(layer), extents(layer), guess_slice_axis(layer)
             for k in [guessed, *(k for k in range(layer.ndim) if k != guessed)]:
-                unit = "px" if str(layer.units[k]) == "pixel" else f"{layer.units[k]:~}"
-                self.axis.addItem(f"{names[k]}: {counts[k]} slices, every {abs(layer.scale[k]):.3g} {unit}", k)
+                self.axis.addItem(describe_axis(place, k, counts[k]), k)
         self.axis.blockSignals(False)
         self._sync_steps()
 
     def _sync_steps(self) -> None:
         """Ask for the steps of axes that are not part of the volume, beginning with what is shown."""
         layer = self.layer
-        self.where.offer(layer, self.slice_axis, [] if layer is None else self._shown(layer))
+        self.where.offer(layer, self.slice_axis, [] if layer is None else shown_steps(self._viewer, layer))
         self._form.setRowVisible(self.where, bool(self.where))
         self._sync_second()
 
     def _sync_second(self) -> None:
         """Ask the same of the second image; in the same layer, beginning with the next step of the first such axis."""
         second, axis = self.second.layer, self._second_axis()
-        steps = [] if second is None else self._shown(second)
+        steps = [] if second is None else shown_steps(self._viewer, second)
         if second is not None and second is self.layer and axis is not None:
             steps = self.where.steps(second)
-            for k in other_axes(second, axis)[:1]:
+            for k in choosable_axes(second, axis)[:1]:
                 steps[k] = (steps[k] + 1) % extents(second)[k]
         self.second_where.offer(second, axis, steps)
         self._form.setRowVisible(self.second_where, bool(self.second_where))
         self.changed.emit()
-
-    def _shown(self, layer: Image) -> list[int]:
-        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
-        return [round(float(one)) for one in shown]

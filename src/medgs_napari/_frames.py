@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pint
 from napari.utils.transforms import Affine
 
 if TYPE_CHECKING:
@@ -125,6 +126,18 @@ def axis_names(labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(given[-1 - k] if plain[k] else labels[k] for k in range(len(labels)))
 
 
+def describe_axis(place: Mapping[str, Any], axis: int, count: int) -> str:
+    """Say which axis of a layer slices lie along, how many, and how far apart.
+
+    Examples
+    --------
+    >>> describe_axis({"scale": (-3.0, 1, 1), "units": ("mm",) * 3, "axis_labels": ("z", "y", "x")}, 0, 9)
+    'z: 9 slices, every 3 mm'
+    """
+    unit = f"{pint.Unit(place['units'][axis]):~}".replace("pixel", "px")
+    return f"{axis_names(place['axis_labels'])[axis]}: {count} slices, every {abs(place['scale'][axis]):.3g} {unit}"
+
+
 def frame_of_volume(volume: medgs.Volume, axis: int, *, straight: bool = False) -> Frame:
     """Return how a volume from a file is shown: axes near z, y, x of its world, in its unit.
 
@@ -158,8 +171,13 @@ def frame_of_volume(volume: medgs.Volume, axis: int, *, straight: bool = False) 
         place |= {"translate": (0.0, 0.0, 0.0), "affine": affine}
     else:
         place |= {"translate": tuple(float(one) for one in origin), "affine": np.eye(4)}
-    rgb = volume.channels in (3, 4) and volume.voxels.dtype == np.uint8 and not volume.series and not volume.members
+    rgb = is_color(volume.channels, volume.voxels.dtype) and not volume.series and not volume.members
     return Frame(order, order.index(axis), rgb, place)
+
+
+def is_color(channels: int, dtype: npt.DTypeLike) -> bool:
+    """Return whether channels of a file are those of a color, as far as one can tell."""
+    return channels in (3, 4) and np.dtype(dtype) == np.uint8
 
 
 def layer_unit(unit: str) -> str:

@@ -1,4 +1,4 @@
-"""The pages of the docs, in a window of their own: a button comes out, for each dock one."""
+"""The pages of the docs, in a window of their own, and what can be told of this machine: a button for each dock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QImage, QTextDocument
 from qtpy.QtWidgets import QDialog, QTextBrowser, QToolButton, QVBoxLayout, QWidget
+
+from medgs_napari._machine import MachineNote
 
 HELP_SIZE, HELP_MARGIN = (760, 700), 40
 
@@ -55,6 +57,7 @@ def help_dialog(page: str, parent: QWidget | None = None) -> QDialog:
     layout = QVBoxLayout(dialog)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(browser)
+    layout.addWidget(MachineNote())
     return dialog
 
 

@@ -171,7 +171,7 @@ def explain(error: BaseException) -> str:
         )
     return (
         f"This should not have happened: {type(error).__name__}: {reason}; the traceback is in napari's log, please "
-        "report it together with what `medgs doctor` prints."
+        "report it together with what This machine in the help window tells, or `medgs doctor` prints."
     )
 
 

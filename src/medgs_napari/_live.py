@@ -13,6 +13,7 @@ from medgs_napari._arrays import Nearest, virtual_levels
 from medgs_napari._fit_task import Fit, FitTask
 from medgs_napari._rendered import METADATA, Drawn, blank_layers, virtual_layers
 from medgs_napari._sections import watch_sections
+from medgs_napari._shown import show_step, shown_step
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -61,14 +62,11 @@ class LiveLayers:
         """Move the slider off a measured slice, where there is nothing to see of a fit."""
         layer, drawn = self._layers[0]
         factor, axis = self._task.order.factor, drawn.frame.slice_axis
-        dims, place = self._viewer.dims, self._viewer.dims.ndim - layer.ndim + axis
-        index = round(float(layer.world_to_data(dims.point[-layer.ndim :])[axis]))
-        if place in dims.displayed or factor == 1 or index % factor:
+        index = shown_step(self._viewer, layer, axis)
+        if index is None or factor == 1 or index % factor:
             return
         step = factor // 2 if index + factor // 2 < layer.data[0].shape[axis] else -(factor // 2)
-        there = np.array(layer.world_to_data(dims.point[-layer.ndim :]))
-        there[axis] = index + step
-        dims.set_point(place, float(layer.data_to_world(there)[axis]))
+        show_step(self._viewer, layer, axis, index + step)
 
     def refresh(self) -> None:
         """Show what has become better."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from medgs_napari._rendered import METADATA, Slices
 from medgs_napari._sections import ahead_of, watch_sections
+from medgs_napari._shown import shown_step
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -72,10 +73,9 @@ def describe_shown(viewer: ViewerModel) -> str:
     if layer is None:
         return ""
     slices: Slices = layer.metadata[METADATA]
-    offset = viewer.dims.ndim - layer.ndim
-    if offset + slices.axis in viewer.dims.displayed:
+    index = shown_step(viewer, layer, slices.axis)
+    if index is None:
         return describe_crossed(layer, slices)
-    index = round(float(layer.world_to_data(viewer.dims.point[offset:])[slices.axis]))
     return slices.describe(index) if 0 <= index < len(slices.measured) else ""
 
 

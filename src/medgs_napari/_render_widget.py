@@ -20,6 +20,7 @@ from medgs_napari._render_form import KEPT_IN, RenderForm
 from medgs_napari._rendered import Drawn, describe_rendering, describe_result, named, virtual_layers
 from medgs_napari._results import bring_to_front, find_results, show_once
 from medgs_napari._session import Fitted, session_of
+from medgs_napari._shown import shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
 from medgs_napari._ticker import Ticker
 from medgs_napari._uncertainty import UNCERTAINTY, uncertainty_layers
@@ -84,7 +85,7 @@ class RenderWidget(QWidget):
             try:
                 config, shown = self.form.config(), self.form.shown
                 plan = describe_rendering(fitted.model, config, KEPT_IN[shown])
-                parts = parts_of(fitted.model.volume, rgb=fitted.frames[0].rgb)
+                parts = parts_of(fitted.model.volume, [frame.rgb for frame in fitted.frames])
                 begun = find_stream(self._viewer, fitted, self._whats(config, self.form.path, parts))
                 self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
             except ValueError as mistake:
@@ -172,7 +173,7 @@ class RenderWidget(QWidget):
         if fitted is None:
             return
         config = self.form.config()
-        parts = parts_of(fitted.model.volume, rgb=False)
+        parts = parts_of(fitted.model.volume, [False] * len(fitted.frames))
         whats = [describe_result(UNCERTAINTY, config, part) for part in parts]
         if bring_to_front(self._viewer, fitted, whats):
             self._remember(fitted, config, uncertainty=True)
@@ -201,7 +202,7 @@ class RenderWidget(QWidget):
             return
         stream, added = self._stream
         layer, axis = added[0], stream.layers[0].frame.slice_axis
-        stream.shown = round(float(layer.world_to_data(self._viewer.dims.point[-layer.ndim :])[axis]))
+        stream.shown = shown_steps(self._viewer, layer)[axis]
 
     def _remember(
         self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False, streamed: bool = False

@@ -14,7 +14,7 @@ import numpy as np
 from medgs_napari._ahead import Ahead
 from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of, virtual_levels
 from medgs_napari._between import Between
-from medgs_napari._frames import Frame, frame_of_volume
+from medgs_napari._frames import Frame, frame_of_volume, is_color
 
 if TYPE_CHECKING:
     import medgs_core as medgs
@@ -144,9 +144,9 @@ def describe_result(shown: str, config: medgs.RenderConfig, part: Part) -> str:
 
 def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:
     """Return how the images of a model are shown that has no layer: in the world of its file."""
-    frame = frame_of_volume(replace(model.volume, members=()), model.axis)
-    count = max(len(model.volume.members), 1)
-    return (frame,) if count == 1 else (replace(frame, rgb=False),) * count
+    frame, members = frame_of_volume(model.volume, model.axis), model.volume.members
+    colors = [one.layout == "channels" and is_color(one.channels, one.dtype) for one in members]
+    return tuple(replace(frame, rgb=color) for color in colors) or (frame,)
 
 
 def virtual_layers(
@@ -187,7 +187,7 @@ def blank_layers(
     window: medgs.IntensityWindow | None = None,
 ) -> list[Drawn]:
     """Return layers without data for every image and channel of a volume, placed for slices at start + i * step."""
-    parts = parts_of(volume, rgb=frames[0].rgb)
+    parts = parts_of(volume, [frame.rgb for frame in frames])
     layers = []
     for number, part in enumerate(parts):
         frame = frames[part.image]

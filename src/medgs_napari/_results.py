@@ -20,6 +20,8 @@ METADATA = "medgs_result"
 """Key in the metadata of a layer under which its `Result` stands."""
 
 PLACE = ("scale", "translate", "rotate", "shear")
+LOOK = ("colormap", "edge_color", "features", "size", "face_color")
+"""What belongs to the data of a layer, as far as its type has it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def show_result(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any
     owner, what
         As of a `Result`.
     kind : str
-        Type of the layer: labels, image, surface, vectors.
+        Type of the layer: labels, image, surface, vectors, points.
     data, settings
         As `add_labels` and the like take them.
     """
@@ -116,6 +118,6 @@ def _update(layer: Layer, data: Any, settings: Mapping[str, Any]) -> None:
             setattr(layer, name, settings[name])
     if "affine" in settings and not np.allclose(layer.affine.affine_matrix, settings["affine"]):
         layer.affine = settings["affine"]
-    for name in ("colormap", "edge_color"):
+    for name in LOOK:
         if name in settings:
             setattr(layer, name, settings[name])

@@ -14,19 +14,22 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
 from medgs_napari._forms import add_rows, form_values, scatter, settings_form
+from medgs_napari._frames import describe_axis
 from medgs_napari._grids import Grid, grid_of_pick
 from medgs_napari._label_layers import grid_of
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, section
+from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, note, section
 from medgs_napari._session import Fitted, Session
+from medgs_napari._shown import shown_coordinate, shown_steps
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
 FIT_FIRST = "fit first: {}"
+FROM_ASIDE = "seen from the side now: to paint on them, turn the axes until this one has the slider"
 ALONE = "no image: outlines alone"
 LARGEST_FACTOR = 32
 
@@ -63,6 +66,8 @@ class SegmentForm(QWidget):
         self.model.setToolTip("The model whose image was painted on. An image without a model is fitted first.")
         self.painted.setToolTip("The labels layer that you paint on: a few slices are enough.")
         self.new = button("New", "Add an empty labels layer with the voxels of the image.", lambda: None)
+        self.along = note()
+        self.along.setToolTip("Labels are carried from slice to slice along this axis: paint on slices across it.")
         self.factor = QSpinBox()
         self.factor.setRange(1, LARGEST_FACTOR)
         self.factor.setSpecialValueText("none")
@@ -76,6 +81,9 @@ class SegmentForm(QWidget):
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self.sync)
         session.models_changed.connect(self.sync)
+        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
+            event.connect(self._say_axis)
+        self.changed.connect(self._say_axis)
         self.model.currentIndexChanged.connect(lambda _: self._show_needed())
         self.painted.chosen.connect(self._show_needed)
         self.values.changed.connect(lambda _: self.changed.emit())
@@ -92,6 +100,7 @@ class SegmentForm(QWidget):
             ("Model", self.model),
             ("Preset", self.fit["preset"].native),
             ("Painted layer", painted),
+            ("Slices along", self.along),
             ("Finer slices", self.factor),
         ):
             self.form.addRow(label, widget)
@@ -126,8 +135,7 @@ class SegmentForm(QWidget):
         layer = source.image if source.image is not None else self.layer
         if source.fitted is not None or layer is None:
             return None
-        shown = layer.world_to_data(self._viewer.dims.point[-layer.ndim :])
-        return pick(layer, None, [round(float(one)) for one in shown])
+        return pick(layer, None, shown_steps(self._viewer, layer))
 
     def grid(self) -> Grid | None:
         """Return the voxels that are to be painted; None as long as there is neither an image nor a painted layer.
@@ -186,6 +194,23 @@ class SegmentForm(QWidget):
         kept = [k for k, one in enumerate(self._sources) if before is not None and one.same(before)]
         self.model.setCurrentIndex(models.index(new[-1]) if new else [*kept, 0][0])
         self.model.blockSignals(False)
+
+    def _say_axis(self, event: Any = None) -> None:
+        """Name the axis along which labels are carried, and tell if slices along it are not seen."""
+        if not isalive(self):
+            return
+        try:
+            grid = self.grid()
+        except ValueError:  # it is told where the slices are counted
+            grid = None
+        self.form.setRowVisible(self.along, grid is not None)
+        if grid is None:
+            return
+        frame, dims = grid.frame, self._viewer.dims
+        flat = dims.ndisplay == 2 and dims.ndim >= frame.ndim
+        aside = flat and shown_coordinate(self._viewer, frame.place, frame.slice_axis) is None
+        described = describe_axis(frame.place, frame.slice_axis, grid.shape[frame.slice_axis])
+        self.along.setText(f"{described}; {FROM_ASIDE}" if aside else described)
 
     def _show_needed(self) -> None:
         """Show the preset where something is to be fitted."""

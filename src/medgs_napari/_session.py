@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import medgs_core as medgs
 
 ENDING = ".medgs"
+
+MOST_LISTED = 8
+"""Labels named one by one."""
 
 OURS, REFERENCE = "medgs", "linear"
 """Names among the scores: of the model, and of what it is compared with."""
@@ -57,6 +61,27 @@ class Fitted:
         """Say how well hidden slices were predicted."""
         return score_text(self.model.scores)
 
+    def describe(self) -> str:
+        """Say what the model is made of, and what state it is in."""
+        model = self.model
+        size = " x ".join(str(n) for axis, n in enumerate(model.volume.shape3d) if axis != model.axis)
+        parts = [f"{len(model.gaussians):,} Gaussians for {model.volume.shape3d[model.axis]} slices of {size}"]
+        if model.labels is not None:
+            ids = model.labels.annotation.ids
+            listed = ", ".join(str(one) for one in ids[:MOST_LISTED])
+            parts.append(f"label{'s' if len(ids) > 1 else ''} {listed}{' and more' if len(ids) > MOST_LISTED else ''}")
+        parts += [
+            word
+            for word, told in (
+                ("no image", not model.has_image),
+                ("no measured slices", not model.has_source),
+                ("stopped early, the Train dock resumes it", self.checkpoint is not None),
+                ("not saved", not self.path),
+            )
+            if told
+        ]
+        return f"{'; '.join(parts)}."
+
     def source_now(self, layers: Iterable[Any]) -> str:
         """Return what the source layer is called now; its former name where it is gone."""
         if not self.source_id:
@@ -82,12 +107,15 @@ class Session:
 
     def add(self, fitted: Fitted) -> None:
         """Put a model into the list, under a name that no other has."""
-        taken = {other.name for other in self.models}
-        name, number = fitted.name, 2
-        while fitted.name in taken:
-            fitted.name = f"{name} [{number}]"
-            number += 1
+        fitted.name = _free_name(fitted.name, self.models)
         self.models.append(fitted)
+        self.models_changed.emit()
+
+    def rename(self, fitted: Fitted, name: str) -> None:
+        """Call a model of the list otherwise, by a name that no other has; an empty one changes nothing."""
+        others = [one for one in self.models if one is not fitted]
+        if name.strip():
+            fitted.name = _free_name(name.strip(), others)
         self.models_changed.emit()
 
     def relabel(self, fitted: Fitted, model: medgs.FittedModel) -> None:
@@ -122,6 +150,12 @@ class Session:
         """Let go of the fit that ran."""
         self.run = None
         self.run_changed.emit()
+
+
+def _free_name(name: str, others: Iterable[Fitted]) -> str:
+    """Return a name, with a number where another model has it."""
+    taken = {one.name for one in others}
+    return next(one for one in chain([name], (f"{name} [{k}]" for k in count(2))) if one not in taken)
 
 
 def score_text(scores: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which time, which channel: a step for each axis of a layer that a stack of slices does not have.
+"""Which time, which channel: a step for each longer axis of a layer that a stack of slices does not have.
 
 A layer and its slice axis come in, the steps that were chosen go out.
 """
@@ -45,7 +45,7 @@ class StepChoice(QWidget):
         if layer is None or slice_axis is None or not 0 <= slice_axis < layer.ndim:
             return
         names, counts = axis_names(layer.axis_labels), extents(layer)
-        for k in other_axes(layer, slice_axis):
+        for k in choosable_axes(layer, slice_axis):
             box = QSpinBox()
             box.setRange(0, counts[k] - 1)
             box.setValue(steps[k])
@@ -57,10 +57,11 @@ class StepChoice(QWidget):
             self._layout.addWidget(holder)
 
     def steps(self, layer: Image) -> list[int]:
-        """Return the steps for all axes of the layer that was offered, 0 for those of the stack."""
+        """Return the steps for all axes of the layer that was offered, 0 for those that were not asked for."""
         return [self._boxes[k].value() if k in self._boxes else 0 for k in range(layer.ndim)]
 
 
-def other_axes(layer: Image, slice_axis: int) -> list[int]:
-    """Return the axes of a layer that a stack along one of them does not have."""
-    return sorted(set(range(layer.ndim)) - set(volume_axes(layer, slice_axis)))
+def choosable_axes(layer: Image, slice_axis: int) -> list[int]:
+    """Return the axes of a layer that a stack along one of them does not have, and that have more than one step."""
+    counts, kept = extents(layer), volume_axes(layer, slice_axis)
+    return [k for k in range(layer.ndim) if k not in kept and counts[k] > 1]

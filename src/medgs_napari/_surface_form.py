@@ -5,6 +5,7 @@ A model comes in, a checked `SurfaceConfig` goes out.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 ALL, LEVEL = "all labels", "level"
 FINENESS = ("spacing", "smooth", "faces", "channel", "device")
-MOST_VOXELS = 200_000
-"""From which a level is guessed: a histogram needs no more."""
+MOST_SLICES, MOST_VOXELS = 32, 400_000
+"""That the range of levels is taken from, and one is guessed from: a histogram needs no more."""
 
 SHOWN_DIGITS = 3
 
@@ -126,13 +127,13 @@ class SurfaceForm(QWidget):
         volume, channel = model.volume, int(self.values["channel"].value)
         if channel >= volume.channels:
             return
-        voxels = volume.voxels if volume.voxels.ndim == 3 else volume.voxels[..., channel]
         slope, intercept = measured_scale(volume, channel)
+        window = [
+            float(np.broadcast_to(one, volume.channels)[channel]) for one in (model.window.low, model.window.high)
+        ]
+        low, high, middle = *window, sum(window) / 2
         if model.has_source:
-            low, high, middle = _levels(voxels)
-        else:
-            ends = [float(np.ravel(one)[0]) for one in (model.window.low, model.window.high)]
-            low, high, middle = *ends, sum(ends) / 2
+            low, high, middle = _levels(np.append(sampled_values(volume.voxels, model.axis, channel), window))
         ends = sorted(slope * one + intercept for one in (low, high))
         self.level.blockSignals(True)
         self.level.setRange(*ends)
@@ -152,14 +153,36 @@ def _offered(model: medgs.FittedModel | None) -> list[tuple[str, Any]]:
     return [*every, *labels, *([("intensity level", LEVEL)] if model.has_image else [])]
 
 
-def _levels(voxels: Any) -> tuple[float, float, float]:
+def sampled_values(voxels: Any, axis: int, channel: int) -> Any:
+    """Return values of a small volume, all of them, or of pixels all over a few slices of a large one: (values,).
+
+    Parameters
+    ----------
+    voxels : array-like, (i, j, k) or (i, j, k, channels)
+        Only these slices of it are read.
+    axis : int
+        Of the slices.
+    channel : int
+        Of the values.
+    """
+    count = voxels.shape[axis]
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_SLICES)).round().astype(int))
+    if math.prod(voxels.shape[:3]) <= MOST_VOXELS:
+        chosen = np.arange(count)
+    area = math.prod(voxels.shape[:3]) // count
+    stride = math.ceil(math.sqrt(max(len(chosen) * area / MOST_VOXELS, 1.0)))
+    color = () if len(voxels.shape) == 3 else (channel,)
+    planes = [
+        voxels[(*(int(k) if one == axis else slice(None, None, stride) for one in range(3)), *color)] for k in chosen
+    ]
+    return np.concatenate([np.ravel(np.asarray(plane)) for plane in planes])
+
+
+def _levels(values: Any) -> tuple[float, float, float]:
     """Return the least and the largest value, and the one that best parts dark from bright."""
     from skimage.filters import threshold_otsu
 
-    thinned = voxels.ravel()[:: max(voxels.size // MOST_VOXELS, 1)]
-    low, high = float(voxels.min()), float(voxels.max())
+    low, high = float(values.min()), float(values.max())
     if high <= low:
         return low, low + 1.0, low
-    if thinned.min() >= thinned.max():
-        return low, high, (low + high) / 2
-    return low, high, float(threshold_otsu(thinned))  # type: ignore[no-untyped-call]
+    return low, high, float(threshold_otsu(values))  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QWidget
 
 import medgs_core as medgs
-from medgs_napari._contours import Contours, Wish, shown_coordinate
+from medgs_napari._contours import Contours, Wish
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._label_layers import label_color
@@ -22,6 +22,7 @@ from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._qt import button, note, tell
 from medgs_napari._recipes import changed_settings
 from medgs_napari._session import Fitted, session_of
+from medgs_napari._shown import shown_coordinate
 from medgs_napari._structure_recipes import SurfaceRecipe
 from medgs_napari._surface_form import SurfaceForm
 from medgs_napari._surface_layers import LEVEL_COLOR, drop_labels, show_surfaces
@@ -104,10 +105,11 @@ class SurfaceWidget(QWidget):
 
     def _wish(self, fitted: Fitted) -> Wish | None:
         """Return which contours belong to the choices; None where the slice is not seen from the front."""
-        t = shown_coordinate(self._viewer, fitted.frames[0])
-        last = fitted.model.volume.shape3d[fitted.model.axis] - 1
-        if t is None or not 0 <= t <= last:
+        frame, last = fitted.frames[0], fitted.model.volume.shape3d[fitted.model.axis] - 1
+        t = shown_coordinate(self._viewer, frame.place, frame.slice_axis)
+        if t is None or not 0 <= round(t) <= last:
             return None
+        t = min(max(t, 0.0), float(last))  # the end slices are shown half a step beyond their centers
         if self.form.by_level:
             channel = int(self.form.values["channel"].value)
             return Wish(fitted, t, level=(float(self.form.level.value()), LEVEL_COLOR), channel=channel)

@@ -7,7 +7,7 @@ import torch
 import medgs_core.doctor
 import medgs_core.rasterize
 from medgs_core.cli import main
-from medgs_core.doctor import STACK, examine
+from medgs_core.doctor import STACK, examine_machine
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _no_compiler(monkeypatch):
 
 
 def test_report_names_versions_devices_threads_and_a_rendering():
-    report = examine()
+    report = examine_machine()
     assert report.healthy
     assert set(STACK) <= set(report.facts)
     assert report.facts["torch"] == torch.__version__
@@ -31,14 +31,14 @@ def test_report_names_versions_devices_threads_and_a_rendering():
 
 def test_missing_distributions_are_said_to_be_missing(monkeypatch):
     monkeypatch.setattr(medgs_core.doctor, "STACK", ("numpy", "no-such-distribution"))
-    facts = examine().facts
+    facts = examine_machine().facts
     assert facts["no-such-distribution"] == "not installed"
     assert facts["numpy"][0].isdigit()
 
 
 def test_variables_that_steer_threads_are_shown(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    assert "OMP_WAIT_POLICY=passive" in examine().facts["environment"]
+    assert "OMP_WAIT_POLICY=passive" in examine_machine().facts["environment"]
 
 
 def test_failing_part_is_a_line_of_the_report(monkeypatch, capsys):
@@ -46,7 +46,7 @@ def test_failing_part_is_a_line_of_the_report(monkeypatch, capsys):
         raise OSError("no\nkernels")
 
     monkeypatch.setattr("medgs_core.rasterize.rasterize_splats", fail)
-    report = examine()
+    report = examine_machine()
     assert not report.healthy
     assert report.facts["rendering"] == "FAILED: OSError: no kernels"
     assert main(["doctor"]) == 1
@@ -61,7 +61,7 @@ def test_rendering_of_nothing_is_a_failure(monkeypatch):
         return weighted * 0.0, weight * 0.0
 
     monkeypatch.setattr("medgs_core.rasterize.rasterize_splats", nothing)
-    assert "empty" in examine().facts["rendering"]
+    assert "empty" in examine_machine().facts["rendering"]
 
 
 def test_command_prints_the_report(capsys):

@@ -77,7 +77,7 @@ def test_combined_images_come_apart_in_their_own_types():
     first = medgs.Volume(rng.integers(0, 200, (4, 5, 6), dtype=np.uint8), np.eye(4))
     second = medgs.Volume(rng.random((4, 5, 6), dtype=np.float32), np.eye(4))
     both = medgs.combine_volumes(first, second)
-    parts = parts_of(both, rgb=False)
+    parts = parts_of(both, [False, False])
     assert parts == [Part(0), Part(1)]
     frame = Frame((2, 1, 0), 0, False, PLAIN)
     for part, volume in zip(parts, (first, second), strict=True):
@@ -87,8 +87,10 @@ def test_combined_images_come_apart_in_their_own_types():
 
 def test_each_channel_is_a_layer_unless_they_are_color(voxels):
     volume = medgs.Volume(np.stack([voxels] * 3, axis=3), np.eye(4))
-    assert parts_of(volume, rgb=False) == [Part(0, 0), Part(0, 1), Part(0, 2)]
-    assert parts_of(volume, rgb=True) == [Part()]
+    assert parts_of(volume, [False]) == [Part(0, 0), Part(0, 1), Part(0, 2)]
+    assert parts_of(volume, [True]) == [Part()]
+    both = medgs.combine_volumes(medgs.Volume(voxels, np.eye(4)), volume)
+    assert parts_of(both, [False, True]) == [Part(0), Part(1)]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

@@ -3,7 +3,7 @@ import pytest
 from napari.components import ViewerModel
 
 import medgs_core as medgs
-from medgs_napari._contours import CONTOUR, Contours, Wish, contour_segments, measured_scale, shown_coordinate
+from medgs_napari._contours import CONTOUR, Contours, Wish, contour_segments, measured_scale
 from medgs_napari._frames import frame_of_volume
 from medgs_napari._results import find_results
 from medgs_napari._session import Fitted, fitted_from_file
@@ -54,19 +54,6 @@ def test_slope_and_intercept_count():
     assert measured_scale(volume, 0) == (2.0, -10.0)
     plain = medgs.Volume(np.zeros((4, 5, 6), np.int16), np.eye(4))
     assert measured_scale(medgs.combine_volumes(plain, volume), 1) == (2.0, -10.0)
-
-
-def test_the_shown_coordinate_is_that_of_the_slider():
-    volume = medgs.Volume(np.zeros((6, 5, 4), np.int16), np.diag([1.0, 1.0, -3.0, 1.0]))
-    frame = frame_of_volume(volume, 2)
-    viewer = ViewerModel()
-    viewer.add_image(np.zeros((4, 5, 6)), **frame.place)
-    viewer.dims.set_point(0, -4.5)
-    assert shown_coordinate(viewer, frame) == pytest.approx(1.5)
-    viewer.dims.order = (1, 0, 2)
-    assert shown_coordinate(viewer, frame) is None
-    viewer.dims.order, viewer.dims.ndisplay = (0, 1, 2), 3
-    assert shown_coordinate(viewer, frame) is None
 
 
 class TestLayer:

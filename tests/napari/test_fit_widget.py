@@ -13,6 +13,7 @@ from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_widget import FitWidget
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
+from medgs_napari._rendered import frames_of_model
 from medgs_napari._session import Fitted, fitted_from_file, session_of
 
 from .conftest import SPACING, needs_display
@@ -389,6 +390,24 @@ def test_two_images_share_a_model(qtbot, viewer, dock, scan):
     assert viewer.layers[3].data[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("first", ["scan", "color"])
+def test_a_color_image_shares_a_model_with_another(qtbot, viewer, dock, scan, first, complaints):
+    shades = (scan // 16).astype(np.uint8)
+    color = np.stack([shades, shades // 2, 255 - shades], axis=3)
+    viewer.add_image(color, scale=SPACING, units=("mm",) * 3, rgb=True, name="color")
+    second = {"scan": "color", "color": "scan"}[first]
+    dock.form.image.setCurrentText(first)
+    dock.form.second.setCurrentText(second)
+    dock.start.click()
+    ended(qtbot, dock)
+    assert complaints == []
+    (fitted,) = session_of(viewer).models
+    assert [layer.rgb for layer in viewer.layers[2:]] == [first == "color", second == "color"]
+    for name, layer in zip((first, second), viewer.layers[2:], strict=True):
+        np.testing.assert_array_equal(np.asarray(layer.data[0])[::2], viewer.layers[name].data, strict=True)
+    assert [frame.rgb for frame in frames_of_model(fitted.model)] == [frame.rgb for frame in fitted.frames]
+
+
 def test_images_on_other_grids_are_a_sentence(qtbot, viewer, dock, scan, complaints):
     viewer.add_image(scan, scale=(1, 1, 1), name="elsewhere")
     dock.form.second.setCurrentText("elsewhere")
@@ -480,6 +499,18 @@ class TestForm:
         dock.form.axis.setCurrentIndex(dock.form.axis.findData(0))
         assert dock.form.order().picks[0].steps[0] is None
         assert layer.ndim == 4
+
+    def test_axes_of_one_step_are_not_asked_for(self, viewer, dock):
+        layer = viewer.add_image(np.zeros((1, 2, 5, 6, 7)), name="film", axis_labels=("t", "c", "z", "y", "x"))
+        dock.form.image.setCurrentText("film")
+        assert list(dock.form.where._boxes) == [1]
+        dock.form.second.setCurrentText("film")
+        assert [one.steps[:2] for one in dock.form.order().picks] == [(0, 0), (0, 1)]
+        layer.data = layer.data[:, :1]
+        viewer.add_image(np.zeros((5, 6, 7)), name="other")
+        for name in ("other", "film"):
+            dock.form.image.setCurrentText(name)
+        assert dock.form.where.isHidden()
 
     def test_layers_to_be_computed_are_not_computed_for_the_plan(self, qtbot, viewer, dock):
         import dask.array

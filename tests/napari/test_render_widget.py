@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from napari.layers import Points
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 import medgs_core as medgs
 from medgs_napari._jobs import Job
@@ -339,6 +341,44 @@ class TestModels:
         assert dock.models.model is None
         assert not dock.interpolate.isEnabled()
         assert "Train dock" in dock.plan.text()
+
+    def test_what_a_model_is_is_said_below_and_in_the_tips(self, viewer, dock):
+        (fitted,) = session_of(viewer).models
+        assert dock.models.about.text() == fitted.describe()
+        assert fitted.describe() in dock.models.list.topLevelItem(0).toolTip(0)
+        dock.models.remove.click()
+        assert dock.models.about.isHidden()
+        assert not dock.models.gaussians.isEnabled()
+
+    @pytest.mark.parametrize("begin", ["button", "double click"])
+    @pytest.mark.parametrize(("key", "name"), [(Qt.Key.Key_Return, "mine"), (Qt.Key.Key_Escape, "scan")])
+    def test_a_model_is_renamed_in_its_place(self, qtbot, viewer, dock, model, begin, key, name):
+        (fitted,) = session_of(viewer).models
+        fitted.checkpoint = medgs.FitCheckpoint({}, {})
+        dock.models.sync()
+        assert dock.models.list.topLevelItem(0).text(0) == "scan *"
+        if begin == "button":
+            dock.models.rename.click()
+        else:
+            dock.models.list.itemDoubleClicked.emit(dock.models.list.topLevelItem(0), 1)
+        editor = dock.models.list.findChild(QLineEdit)
+        assert editor.text() == "scan"
+        editor.setText("mine")
+        qtbot.keyClick(editor, key)
+        qtbot.waitUntil(lambda: dock.models.list.topLevelItem(0).text(0) == f"{name} *", timeout=TIMEOUT)
+        assert fitted.name == name
+
+    def test_gaussians_are_points_in_one_layer(self, viewer, dock, model, monkeypatch):
+        told = []
+        monkeypatch.setattr("medgs_napari._models_widget.tell", told.append)
+        for _ in range(2):
+            dock.models.gaussians.click()
+        (layer,) = viewer.layers
+        assert isinstance(layer, Points)
+        assert told == []
+        monkeypatch.setattr("medgs_napari._models_widget.MOST_POINTS", len(layer.data))
+        dock.models.gaussians.click()
+        assert told == [f"The {len(layer.data):,} weightiest of {len(model.gaussians):,} Gaussians are shown."]
 
     def test_save_and_load_give_the_same_model(self, qtbot, viewer, dock, model, tmp_path, monkeypatch):
         path = str(tmp_path / "kept.medgs")

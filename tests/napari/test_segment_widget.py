@@ -68,6 +68,22 @@ def test_new_has_the_voxels_of_the_model_and_the_brush_in_hand(viewer, fitted, d
     assert dock.propagate.isEnabled()
 
 
+def test_the_axis_along_which_labels_are_carried_is_named(viewer, dock, model, scan):
+    assert dock.form.along.isHidden()
+    session_of(viewer).add(fitted_from_file(model, "scan.medgs"))
+    assert dock.form.along.text() == "z: 9 slices, every 3 mm"
+    image = viewer.add_image(scan.transpose(1, 0, 2), scale=(0.8, 3.0, 0.7), axis_labels=("a", "b", "c"), name="across")
+    dock.form.model.setCurrentText("fit first: across")
+    seen_from_aside = "b: 9 slices, every 3 px; seen from the side now"
+    assert dock.form.along.text().startswith(seen_from_aside)
+    viewer.dims.order = (1, 0, 2)
+    assert dock.form.along.text() == "b: 9 slices, every 3 px"
+    viewer.dims.order = (0, 1, 2)
+    assert dock.form.along.text().startswith(seen_from_aside)
+    viewer.layers.remove(image)
+    assert dock.form.along.text() == "z: 9 slices, every 3 mm"
+
+
 def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer, fitted, dock):
     dock.form.new.click()
     paint(viewer.layers[0], DRAWN[:1])

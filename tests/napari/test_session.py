@@ -55,6 +55,30 @@ def test_models_of_one_name_are_told_apart(model):
     assert [one.name for one in session.models] == ["scan", "scan [2]", "scan [3]"]
 
 
+def test_a_model_is_renamed_to_what_no_other_is_called(model):
+    session, told = Session(), []
+    one, other = Fitted("scan", model, ()), Fitted("other", model, ())
+    for fitted in (one, other):
+        session.add(fitted)
+    session.models_changed.connect(lambda: told.append(other.name))
+    for name in ("scan", " mine ", "  ", "mine"):
+        session.rename(other, name)
+    assert told == ["scan [2]", "mine", "mine", "mine"]
+
+
+def test_what_a_model_is_is_said_in_words(model):
+    fitted = Fitted("scan", model, ())
+    count = f"{len(model.gaussians):,} Gaussians for 9 slices of 48 x 40"
+    assert fitted.describe() == f"{count}; not saved."
+    drawn = np.zeros(model.volume.shape3d, np.uint8)
+    drawn[10:30, 10:30, ::4] = 3
+    labeled = medgs.fit_labels(model, medgs.Volume(drawn, model.volume.affine, "mm"))
+    bare = replace(labeled, has_source=False)
+    fitted = Fitted("scan", bare, (), checkpoint=medgs.FitCheckpoint({}, {}), path="scan.medgs")
+    words = "label 3; no measured slices; stopped early, the Train dock resumes it."
+    assert fitted.describe() == f"{count}; {words}"
+
+
 def test_the_source_is_known_after_renaming_and_after_deleting(model):
     viewer = ViewerModel()
     layer = viewer.add_image(np.zeros((3, 4, 5)), name="first")

@@ -9,7 +9,7 @@ from medgs_napari._contours import NAME
 from medgs_napari._measures import shown_row, table_text
 from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._session import fitted_from_file, session_of
-from medgs_napari._surface_form import LEVEL
+from medgs_napari._surface_form import LEVEL, MOST_SLICES, MOST_VOXELS, sampled_values
 from medgs_napari._surface_widget import SurfaceWidget
 
 from .conftest import SPACING, needs_display
@@ -249,3 +249,43 @@ def test_what_is_copied_extracts_the_same(qtbot, dock):
         QApplication.clipboard().text()
         == "medgs surface scan.medgs -o surface.ply --label 4 --spacing 2.0 --smooth 10\n"
     )
+
+
+@pytest.mark.parametrize("turn", [{"ndisplay": 3}, {"order": (1, 0, 2)}])
+def test_the_contour_comes_back_with_the_slices(qtbot, viewer, dock, turn):
+    dock.preview.setChecked(True)
+    choose(dock, LEVEL)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    for name, value in turn.items():
+        setattr(viewer.dims, name, value)
+    qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
+    viewer.dims.ndisplay, viewer.dims.order = 2, (0, 1, 2)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    assert np.all(contours(viewer)[:, 0, 0] == 4.0)
+    assert dock.preview.isChecked()
+
+
+class Far:
+    """Voxels that take a while to come: how many were asked for is remembered."""
+
+    def __init__(self, shape):
+        self.shape, self.read = shape, 0
+
+    def __getitem__(self, key):
+        counts = [len(range(n)[one]) for n, one in zip(self.shape, key, strict=False) if isinstance(one, slice)]
+        self.read += int(np.prod(counts))
+        return np.full(counts, key[2] if isinstance(key[2], int) else 0)
+
+
+def test_the_range_of_levels_is_taken_from_a_few_slices_of_a_large_volume():
+    far = Far((20_000, 10_000, 5_000))
+    values = sampled_values(far, 2, 0)
+    assert len(values) == far.read <= MOST_VOXELS
+    assert (len(np.unique(values)), values.min(), values.max()) == (MOST_SLICES, 0, 4_999)
+
+
+def test_a_small_volume_is_looked_at_as_a_whole(dock, scan):
+    choose(dock, LEVEL)
+    assert (dock.form.level.minimum(), dock.form.level.maximum()) == (scan.min(), scan.max())
+    several = np.stack([scan, scan + 1], axis=-1)
+    np.testing.assert_array_equal(np.sort(sampled_values(several, 1, 1)), np.sort(scan.ravel() + 1))

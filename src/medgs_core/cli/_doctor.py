@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Examine and report; 1 if a test rendering fails."""
     from medgs_core.cli._screen import print_facts
-    from medgs_core.doctor import examine
+    from medgs_core.doctor import examine_machine
 
-    report = examine()
+    report = examine_machine()
     print_facts(report.facts)
     return SUCCESS if report.healthy else OUR_FAULT

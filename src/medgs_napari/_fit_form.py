@@ -12,15 +12,16 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
-from medgs_napari._axes import extents, guess_slice_axis
+from medgs_napari._axes import extents
+from medgs_napari._axis_choice import AxisChoice
 from medgs_napari._fit_task import Order, Painted, order_fit
 from medgs_napari._forms import folded, form_values, scatter, settings_form
-from medgs_napari._frames import axis_names, describe_axis, place_of
+from medgs_napari._frames import axis_names
 from medgs_napari._grids import grid_of_pick
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import bare_column, choice, form_layout
+from medgs_napari._qt import bare_column, form_layout
 from medgs_napari._shown import shown_steps
 from medgs_napari._step_choice import StepChoice, choosable_axes
 
@@ -45,7 +46,7 @@ class FitForm(QWidget):
         chosen = preferences()
         self.image, self.second = LayerChoice(viewer, is_scan), LayerChoice(viewer, is_scan, NOTHING)
         self.labels = LayerChoice(viewer, is_painted, NOTHING)
-        self.axis = choice()
+        self.axis = AxisChoice()
         self.image.setToolTip("The stack of slices that is fitted.")
         self.second.setToolTip(
             "Another image of the same voxels, for instance T2 beside T1, or another channel of the same layer; both "
@@ -103,8 +104,7 @@ class FitForm(QWidget):
     @property
     def slice_axis(self) -> int | None:
         """The axis of the layer along which slices lie."""
-        axis: int | None = self.axis.currentData()
-        return axis
+        return self.axis.axis
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the fit that differ from what the core would take."""
@@ -161,14 +161,7 @@ class FitForm(QWidget):
         return None if layer is None or second is None or axis is None else axis - layer.ndim + second.ndim
 
     def _sync_axes(self) -> None:
-        layer = self.layer
-        self.axis.blockSignals(True)
-        self.axis.clear()
-        if layer is not None:
-            place, counts, guessed = place_of(layer), extents(layer), guess_slice_axis(layer)
-            for k in [guessed, *(k for k in range(layer.ndim) if k != guessed)]:
-                self.axis.addItem(describe_axis(place, k, counts[k]), k)
-        self.axis.blockSignals(False)
+        self.axis.offer(self.layer)
         self._sync_steps()
 
     def _sync_steps(self) -> None:

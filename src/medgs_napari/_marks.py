@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from psygnal import Signal
+
 from medgs_napari._rendered import METADATA, Slices
 from medgs_napari._sections import ahead_of, watch_sections
 from medgs_napari._shown import shown_step
@@ -26,6 +28,9 @@ class SliceMarks:
     viewer : ViewerModel
         Whose overlay is used.
     """
+
+    changed = Signal()
+    """Emitted when the text has changed: the slider moves."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -62,7 +67,16 @@ class SliceMarks:
 
     def update(self, event: Any = None) -> None:
         """Say what is shown now."""
-        self._viewer.canvas.overlays.text.text = describe_shown(self._viewer)
+        overlay, text = self._viewer.canvas.overlays.text, describe_shown(self._viewer)
+        if text != overlay.text:
+            overlay.box = False  # napari compiles a program anew for a box of another width, 10 ms on a processor
+            overlay.text = text
+            self.changed.emit()
+
+    def rest(self) -> None:
+        """Set the text off from a bright image, now that it stays for a while."""
+        if self._on:
+            self._viewer.canvas.overlays.text.box = True
 
 
 def describe_shown(viewer: ViewerModel) -> str:

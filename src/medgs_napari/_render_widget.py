@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
 from medgs_napari._arrays import Part, parts_of
@@ -27,6 +28,9 @@ from medgs_napari._uncertainty import UNCERTAINTY, uncertainty_layers
 
 if TYPE_CHECKING:
     import medgs_core as medgs
+
+REST_MILLISECONDS = 300
+"""After the last move of the slider; then the words in the corner get their background."""
 
 
 class RenderWidget(QWidget):
@@ -66,12 +70,21 @@ class RenderWidget(QWidget):
         self.marks = marks
         self.destroyed.connect(lambda: marks.turn(False))  # or its last words would stay
         self.marks_box.toggled.connect(self.marks.turn)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MILLISECONDS)
+        self._rest.timeout.connect(marks.rest)
+        marks.changed.connect(self._moved_on)
         self.marks_box.setChecked(True)
         self.models.chosen.connect(self._sync)
         self.panel.changed.connect(self._sync)
         self.form.changed.connect(self._sync)
         self._viewer.dims.events.current_step.connect(self._moved)
         self._sync()
+
+    def _moved_on(self) -> None:
+        if isalive(self):
+            self._rest.start()
 
     def _sync(self) -> None:
         """Show what would be rendered, and whether it can be."""

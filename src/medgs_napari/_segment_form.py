@@ -13,8 +13,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
+from medgs_napari._axis_choice import AxisChoice
 from medgs_napari._forms import add_rows, form_values, scatter, settings_form
-from medgs_napari._frames import describe_axis
 from medgs_napari._grids import Grid, grid_of_pick
 from medgs_napari._label_layers import grid_of
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 FIT_FIRST = "fit first: {}"
-FROM_ASIDE = "seen from the side now: to paint on them, turn the axes until this one has the slider"
+FROM_ASIDE = "Seen from the side now: to paint on them, turn the axes until this one has the slider."
 ALONE = "no image: outlines alone"
 LARGEST_FACTOR = 32
 
@@ -66,8 +66,9 @@ class SegmentForm(QWidget):
         self.model.setToolTip("The model whose image was painted on. An image without a model is fitted first.")
         self.painted.setToolTip("The labels layer that you paint on: a few slices are enough.")
         self.new = button("New", "Add an empty labels layer with the voxels of the image.", lambda: None)
-        self.along = note()
+        self.along, self.aside = AxisChoice(), note()
         self.along.setToolTip("Labels are carried from slice to slice along this axis: paint on slices across it.")
+        self.aside.setText(FROM_ASIDE)
         self.factor = QSpinBox()
         self.factor.setRange(1, LARGEST_FACTOR)
         self.factor.setSpecialValueText("none")
@@ -82,8 +83,8 @@ class SegmentForm(QWidget):
             event.connect(self.sync)
         session.models_changed.connect(self.sync)
         for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
-            event.connect(self._say_axis)
-        self.changed.connect(self._say_axis)
+            event.connect(self._say_aside)
+        self.along.currentIndexChanged.connect(lambda _: self._chosen())
         self.model.currentIndexChanged.connect(lambda _: self._show_needed())
         self.painted.chosen.connect(self._show_needed)
         self.values.changed.connect(lambda _: self.changed.emit())
@@ -101,6 +102,7 @@ class SegmentForm(QWidget):
             ("Preset", self.fit["preset"].native),
             ("Painted layer", painted),
             ("Slices along", self.along),
+            ("", self.aside),
             ("Finer slices", self.factor),
         ):
             self.form.addRow(label, widget)
@@ -135,7 +137,7 @@ class SegmentForm(QWidget):
         layer = source.image if source.image is not None else self.layer
         if source.fitted is not None or layer is None:
             return None
-        return pick(layer, None, shown_steps(self._viewer, layer))
+        return pick(layer, self.along.axis, shown_steps(self._viewer, layer))
 
     def grid(self) -> Grid | None:
         """Return the voxels that are to be painted; None as long as there is neither an image nor a painted layer.
@@ -195,26 +197,33 @@ class SegmentForm(QWidget):
         self.model.setCurrentIndex(models.index(new[-1]) if new else [*kept, 0][0])
         self.model.blockSignals(False)
 
-    def _say_axis(self, event: Any = None) -> None:
-        """Name the axis along which labels are carried, and tell if slices along it are not seen."""
+    def _show_needed(self) -> None:
+        """Show what there is to choose for what carries the labels."""
+        source = self.source
+        self.form.setRowVisible(self.fit["preset"].native, source.fitted is None)
+        self.new.setEnabled(source.fitted is not None or source.image is not None)
+        if source.fitted is not None:
+            self.along.state(grid_of(source.fitted))
+        else:
+            self.along.offer(source.image if source.image is not None else self.layer)
+        self.form.setRowVisible(self.along, self.along.axis is not None)
+        self._chosen()
+
+    def _chosen(self) -> None:
+        self._say_aside()
+        self.changed.emit()
+
+    def _say_aside(self, event: Any = None) -> None:
+        """Tell if slices along the axis are seen from the side."""
         if not isalive(self):
             return
         try:
             grid = self.grid()
         except ValueError:  # it is told where the slices are counted
             grid = None
-        self.form.setRowVisible(self.along, grid is not None)
-        if grid is None:
-            return
-        frame, dims = grid.frame, self._viewer.dims
-        flat = dims.ndisplay == 2 and dims.ndim >= frame.ndim
-        aside = flat and shown_coordinate(self._viewer, frame.place, frame.slice_axis) is None
-        described = describe_axis(frame.place, frame.slice_axis, grid.shape[frame.slice_axis])
-        self.along.setText(f"{described}; {FROM_ASIDE}" if aside else described)
-
-    def _show_needed(self) -> None:
-        """Show the preset where something is to be fitted."""
-        source = self.source
-        self.form.setRowVisible(1, source.fitted is None)
-        self.new.setEnabled(source.fitted is not None or source.image is not None)
-        self.changed.emit()
+        aside = False
+        if grid is not None:
+            frame, dims = grid.frame, self._viewer.dims
+            flat = dims.ndisplay == 2 and dims.ndim >= frame.ndim
+            aside = flat and shown_coordinate(self._viewer, frame.place, frame.slice_axis) is None
+        self.form.setRowVisible(self.aside, aside)

@@ -317,6 +317,15 @@ def test_the_viewer_says_what_is_shown_until_it_is_told_not_to(viewer, dock):
     assert not text.visible
 
 
+def test_the_words_have_a_background_while_the_slider_rests(qtbot, viewer, dock):
+    dock.interpolate.click()
+    text = viewer.canvas.overlays.text
+    qtbot.waitUntil(lambda: text.box, timeout=TIMEOUT)
+    viewer.dims.set_current_step(0, 5)
+    assert not text.box  # drawing it anew is slow
+    qtbot.waitUntil(lambda: text.box, timeout=TIMEOUT)
+
+
 def test_the_words_go_with_the_dock(qtbot, viewer, dock):
     dock.interpolate.click()
     text = viewer.canvas.overlays.text

@@ -71,17 +71,37 @@ def test_new_has_the_voxels_of_the_model_and_the_brush_in_hand(viewer, fitted, d
 def test_the_axis_along_which_labels_are_carried_is_named(viewer, dock, model, scan):
     assert dock.form.along.isHidden()
     session_of(viewer).add(fitted_from_file(model, "scan.medgs"))
-    assert dock.form.along.text() == "z: 9 slices, every 3 mm"
+    assert dock.form.along.currentText() == "z: 9 slices, every 3 mm"
+    assert not dock.form.along.isEnabled()  # a model has its slices already
     image = viewer.add_image(scan.transpose(1, 0, 2), scale=(0.8, 3.0, 0.7), axis_labels=("a", "b", "c"), name="across")
     dock.form.model.setCurrentText("fit first: across")
-    seen_from_aside = "b: 9 slices, every 3 px; seen from the side now"
-    assert dock.form.along.text().startswith(seen_from_aside)
+    assert dock.form.along.currentText() == "b: 9 slices, every 3 px"
+    assert not dock.form.aside.isHidden()
     viewer.dims.order = (1, 0, 2)
-    assert dock.form.along.text() == "b: 9 slices, every 3 px"
+    assert dock.form.aside.isHidden()
     viewer.dims.order = (0, 1, 2)
-    assert dock.form.along.text().startswith(seen_from_aside)
+    assert not dock.form.aside.isHidden()
     viewer.layers.remove(image)
-    assert dock.form.along.text() == "z: 9 slices, every 3 mm"
+    assert dock.form.along.currentText() == "z: 9 slices, every 3 mm"
+
+
+def test_an_image_is_fitted_along_the_axis_that_is_chosen(qtbot, viewer, dock, scan):
+    viewer.add_image(scan.transpose(1, 0, 2), scale=(3.0, 3.0, 0.7), axis_labels=("a", "b", "c"), name="across")
+    dock.form.fit["preset"].value = "fast"
+    assert dock.form.along.axis == 0
+    dock.form.along.setCurrentIndex(dock.form.along.findData(1))
+    dock.form.new.click()
+    assert dock.form.along.axis == 1  # also when another layer has come
+    painted = viewer.layers["across painted"]
+    painted.data[10:20, 2, 10:30], painted.data[10:20, 6, 14:34] = 1, 1
+    painted.events.paint(value=[])
+    dock.propagate.click()
+    qtbot.waitUntil(lambda: "across labels" in viewer.layers, timeout=TIMEOUT)
+    labels = viewer.layers["across labels"].data
+    (fitted,) = session_of(viewer).models
+    assert fitted.frames[0].slice_axis == 1
+    np.testing.assert_array_equal(labels[:, (2, 6)], painted.data[:, (2, 6)])
+    assert (labels[:, 4] == 1).any()
 
 
 def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer, fitted, dock):

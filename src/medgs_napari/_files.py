@@ -163,8 +163,8 @@ def _read_model(path: str) -> list[LayerData]:
     from napari.utils.notifications import show_warning
 
     import medgs_core as medgs
-    from medgs_napari._rendered import virtual_layers
     from medgs_napari._session import load_fitted, session_of
+    from medgs_napari._virtual import virtual_layers
 
     fitted, trouble = load_fitted(path)
     if trouble:

@@ -101,8 +101,9 @@ def labels_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
     Raises
     ------
     ValueError
-        If the layer has fewer than three axes or more than four.
+        If the layer has fewer than three axes or more than four, or slices that are not rendered yet.
     """
+    _check_finished(meta)
     volume = _labels_of(finest_of(data, meta), meta)
     return replace(volume, voxels=compact_integers(volume.voxels))
 
@@ -156,7 +157,8 @@ def _check_finished(meta: dict[str, Any]) -> None:
     if isinstance(slices, Slices) and not slices.finished:
         raise ValueError(
             f"A layer must have all its slices to be saved, got '{meta.get('name', 'image')}' with "
-            f"{int(slices.ready.sum())} of {len(slices.ready)}; press Interpolate again, which renders the others."
+            f"{int(slices.ready.sum())} of {len(slices.ready)}; ask Interpolate for the same again, which renders the "
+            "others."
         )
 
 

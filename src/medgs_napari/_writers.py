@@ -72,7 +72,7 @@ def write_labels_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[st
 
 def write_labels_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to an OME-Zarr folder, on the grid of its image; return the path. As `write_labels`."""
-    return _write(path, OME_ZARR, labels_volume(data, meta))
+    return _write(path, OME_ZARR, labels_volume(data, meta), labels=True)
 
 
 def finest_of(data: Any, meta: dict[str, Any]) -> Any:
@@ -162,7 +162,7 @@ def _check_finished(meta: dict[str, Any]) -> None:
         )
 
 
-def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume) -> list[str]:
+def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume, *, labels: bool = False) -> list[str]:
     import medgs_core as medgs
 
     if not path.lower().endswith(endings):
@@ -173,7 +173,7 @@ def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume) -> list[st
             "save it as NIfTI or OME-Zarr to keep its place.",
             stacklevel=2,
         )
-    medgs.write_volume(volume, path)
+    medgs.write_volume(volume, path, labels=labels)
     return [path]
 
 

@@ -11,12 +11,9 @@ from medgs_core.progress import Progress, must_stop
 UNTIMED_STEPS = 1
 """Steps of a phase after which they are timed: the first loads or compiles kernels."""
 
-FEWEST_STEPS = 20
-"""Of a second phase, before they are believed more than those of the first."""
-
-SECOND_PREPARATION = 0.3
+SECOND_PREPARATION = 0.5
 """Time of judging hidden slices and preparing the second phase, by that of preparing the first: most of the flows are
-known by then. Measured 0.2 to 0.35."""
+known by then. Measured 0.3 to 0.9, the most where steps are few."""
 
 
 class Pace:
@@ -31,7 +28,8 @@ class Pace:
     def __init__(self, progress: Progress) -> None:
         self._progress, self._waited = progress, 0.0
         self._since, self._preparation = self._now(), math.nan
-        self._per_step, self._taken, self._timed_from = math.nan, 0, 0.0
+        self._taken, self._last = 0, 0.0
+        self._timed_steps, self._timed_seconds = 0, 0.0  # of both phases: a step costs about the same in each
         self._preparing = True
 
     def must_stop(self) -> bool:
@@ -53,12 +51,11 @@ class Pace:
 
     def count_step(self) -> None:
         """Take note of a step."""
-        self._taken += 1
-        timed = self._taken - UNTIMED_STEPS
-        if timed == 0:
-            self._timed_from = self._now()
-        elif timed > 0 and (math.isnan(self._per_step) or timed >= FEWEST_STEPS):
-            self._per_step = (self._now() - self._timed_from) / timed
+        now = self._now()
+        if self._taken >= UNTIMED_STEPS:
+            self._timed_steps += 1
+            self._timed_seconds += now - self._last
+        self._taken, self._last = self._taken + 1, now
 
     def seconds_left(self, steps: int, *, second_ahead: bool) -> float:
         """Return how long it takes until the end; nan while that is unknown.
@@ -72,8 +69,11 @@ class Pace:
         """
         if steps == 0:
             return 0.0
+        if self._timed_steps == 0:
+            return math.nan
+        left = steps * self._timed_seconds / self._timed_steps
         spent = self._now() - self._since if self._preparing else 0.0
-        return steps * self._per_step + (max(self._preparation - spent, 0.0) if second_ahead else 0.0)
+        return left + max(self._preparation - spent, 0.0) if second_ahead else left
 
     def _now(self) -> float:
         return time.monotonic() - self._waited

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from medgs_core import pace
-from medgs_core.pace import FEWEST_STEPS, SECOND_PREPARATION, Pace
+from medgs_core.pace import SECOND_PREPARATION, Pace
 from medgs_core.progress import SilentProgress
 
 
@@ -50,15 +50,16 @@ def test_the_second_preparation_counts_while_it_is_ahead_and_runs_down_as_it_goe
         assert fit.seconds_left(10, second_ahead=True) == pytest.approx(20.0 + rest)
 
 
-def test_steps_of_the_second_phase_are_believed_once_there_are_some(clock):
+def test_steps_of_both_phases_count_but_for_the_first_of_each(clock):
     fit = prepared(clock)
-    steps(clock, fit, 50, 2.0)
+    steps(clock, fit, 1, 50.0)
+    steps(clock, fit, 30, 2.0)
     fit.prepare()
+    clock[0] += 1000.0
     fit.descend()
-    steps(clock, fit, FEWEST_STEPS, 4.0)
-    assert fit.seconds_left(10, second_ahead=False) == 20.0
-    steps(clock, fit, 1, 4.0)
-    assert fit.seconds_left(10, second_ahead=False) == 40.0
+    steps(clock, fit, 1, 50.0)
+    steps(clock, fit, 10, 4.0)
+    assert fit.seconds_left(10, second_ahead=False) == pytest.approx(10 * (30 * 2.0 + 10 * 4.0) / 40)
 
 
 def test_a_pause_does_not_count(clock, monkeypatch):

@@ -5,6 +5,7 @@ napari with a Qt, and a display, as `xvfb-run -a -s "-screen 0 1400x1000x24 +ext
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -15,9 +16,12 @@ from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
 from medgs_napari._fit_widget import FitWidget
-from medgs_napari._rendered import virtual_layers
+from medgs_napari._jobs import Job
 from medgs_napari._sections import ahead_of, watch_sections
 from medgs_napari._session import Fitted, session_of
+from medgs_napari._stream import stream_in_folders, stream_in_memory
+from medgs_napari._subject import subject_of
+from medgs_napari._virtual import virtual_layers
 
 TICK_MILLISECONDS = 10
 PLAYED = 0.1
@@ -98,6 +102,18 @@ def turn(viewer: napari.Viewer, layer: napari.layers.Image, model: Fitted) -> st
     return seen
 
 
+def streams(model: Fitted) -> str:
+    """Return how long it takes to fill a volume four times as fine, in memory and in a folder."""
+    subject, seconds = subject_of(model, "interpolated", medgs.RenderConfig(factor=4)), []
+    with tempfile.TemporaryDirectory() as folder:
+        in_folder = stream_in_folders(subject, subject.layers(), f"{folder}/fine.ome.zarr")
+        for stream in (stream_in_memory(subject.layers()), in_folder):
+            begun = time.perf_counter()
+            stream(Job(lambda job: None))
+            seconds.append(time.perf_counter() - begun)
+    return f"{seconds[0]:.1f} s in memory, {seconds[1]:.1f} s in a folder"
+
+
 def beside_headless(train: FitWidget) -> str:
     """Return how long the fit that the dock offers takes in napari, how long without, and the ratio."""
     order = train.form.order()
@@ -163,6 +179,7 @@ def main() -> None:
     shown.data = drawn.data  # which remembers nothing yet
     print(f"as fast as it goes: {slide(viewer)}, again: {slide(viewer)}")
     print(f"turned, new slices: {turn(viewer, shown, model)}")
+    print(f"streamed: {streams(model)}")
     interpolate.marks_box.setChecked(False)
     print(f"the same without words in the corner, all slices known: {slide(viewer)}")
     whole = np.asarray(viewer.layers[-1].data[0])

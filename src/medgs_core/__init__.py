@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from medgs_core.gaussian_table import GaussianTable, tabulate_gaussians
     from medgs_core.label_evaluation import LabelEvaluation, evaluate_labels
     from medgs_core.label_fit import fit_labels
-    from medgs_core.lazy import LazyVolume, lazy_volume
+    from medgs_core.lazy import LazyVolume, lazy_uncertainty, lazy_volume
     from medgs_core.members import combine_volumes, split_volume
     from medgs_core.mesh import Surface
     from medgs_core.metrics import psnr, ssim
@@ -107,6 +107,7 @@ _HOMES = {
     "iou": "overlap",
     "is_measured": "sampling",
     "is_out_of_memory": "faults",
+    "lazy_uncertainty": "lazy",
     "lazy_volume": "lazy",
     "load_checkpoint": "model_file",
     "load_model": "model_file",
@@ -183,6 +184,7 @@ __all__ = [
     "iou",
     "is_measured",
     "is_out_of_memory",
+    "lazy_uncertainty",
     "lazy_volume",
     "load_checkpoint",
     "load_model",

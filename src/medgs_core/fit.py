@@ -35,8 +35,9 @@ from medgs_core.initialize import seed_slice
 from medgs_core.label_fit import add_head, what_is_fitted
 from medgs_core.model import MEMORY_BYTES, FitCheckpoint, FittedModel, FoldedGaussians
 from medgs_core.optimizer import Matrix, RowAdam
+from medgs_core.pace import Pace
 from medgs_core.plan import FitPlan, plan_fit
-from medgs_core.progress import FitState, Progress, SilentProgress, must_stop
+from medgs_core.progress import FitState, Progress, SilentProgress
 from medgs_core.running import Running, capture, restore
 from medgs_core.tensors import single_threaded_torch
 from medgs_core.threads import GoOn
@@ -45,9 +46,6 @@ from medgs_core.volume import Volume, content_hash
 
 REPORT_SECONDS = 0.3
 """Between two reports; no number of the fit depends on it."""
-
-UNTIMED_STEPS = 1
-"""Steps after which the time left is estimated: the first loads or compiles kernels."""
 
 LOSS_MEMORY = 0.98
 """Share of the running mean of the loss that one step keeps."""
@@ -147,7 +145,7 @@ class _Fit:
         self.memory: RecentlyUsed[Any] = RecentlyUsed(MEMORY_BYTES)
         self._state: Running | None = None
         self._last_report = 0.0
-        self._timed: tuple[float, int] | None = None  # since when, and from which step
+        self._pace = Pace(progress)
 
     def run(self, resume: FitCheckpoint | None) -> FitResult:
         """Go through the phases that remain."""
@@ -158,19 +156,20 @@ class _Fit:
         phase, evidence = self._prepare(first, state)
         begun = state or self._seeded(phase, first, evidence)
         self._state = state
-        if must_stop(self.progress):  # perhaps in the middle of all that: a fit that goes on does it again
+        if self._pace.must_stop():  # perhaps in the middle of all that: a fit that goes on does it again
             return self._result(begun, phase, evidence, complete=False)
         self._state = state = begun
         if not self._descend(state, phase):
             return self._result(state, phase, evidence, complete=False)
         if first == 0:
+            self._pace.prepare()
             watch = self._watch("judging hidden slices", state)
             lesson = judge_hidden(phase, state.parameters, self.plan.stack, self.plan.hidden, watch)
             if lesson is None:
                 return self._result(state, phase, evidence, complete=False)
             state.scores, state.trust, state.smoothing = dict(lesson.scores), lesson.trust, lesson.smoothing
             whole, whole_evidence = self._prepare(1, state)
-            if must_stop(self.progress):
+            if self._pace.must_stop():
                 return self._result(state, phase, evidence, complete=False)
             phase, evidence = whole, whole_evidence
             self._join_hidden(state, phase)
@@ -202,7 +201,7 @@ class _Fit:
         def go_on(done: int, total: int) -> bool:
             if time.monotonic() - self._last_report > REPORT_SECONDS:
                 self._report(f"{doing} ({done} of {total})", state)
-            return not must_stop(self.progress)
+            return not self._pace.must_stop()
 
         return go_on
 
@@ -239,13 +238,13 @@ class _Fit:
 
     def _descend(self, state: Running, phase: Phase) -> bool:
         """Take the steps that remain in a phase; return False if the fit was cancelled."""
-        self._timed, untimed = None, state.step + UNTIMED_STEPS
+        self._pace.descend()
         rates = column_rates(state.parameters.gaussians())
         slices = len(phase.stack)
         doing = "fitting, some slices hidden" if state.phase == 0 else "fitting all slices"
         while state.step < state.totals[state.phase]:
             total = state.totals[state.phase]
-            if must_stop(self.progress):
+            if self._pace.must_stop():
                 return False
             if not state.order:
                 state.order = [int(k) for k in state.generator.permutation(slices)]
@@ -256,8 +255,7 @@ class _Fit:
             memory = 0.0 if math.isnan(state.loss) else LOSS_MEMORY
             state.loss = loss if memory == 0.0 else memory * state.loss + (1.0 - memory) * loss
             state.step += 1
-            if state.step == untimed:
-                self._timed = time.monotonic(), state.done
+            self._pace.count_step()
             if state.phase == 0 and self.config.steps is None and state.step % max(1, total // CHECKS) == 0:
                 self._stop_early(state, phase)
             if time.monotonic() - self._last_report > REPORT_SECONDS or state.step == state.totals[state.phase]:
@@ -272,14 +270,12 @@ class _Fit:
             state.totals = (state.step, max(1, round(second * state.step / first)))
 
     def _report(self, doing: str, state: Running | None, phase: Phase | None = None) -> None:
-        now = self._last_report = time.monotonic()
+        self._last_report = time.monotonic()
         if state is None:
             self.progress.report(FitState(doing, 0, sum(self.plan.steps)))
             return
         total, done = sum(state.totals), state.done
-        left = 0.0 if done == total else math.nan
-        if self._timed and done > self._timed[1]:
-            left = (now - self._timed[0]) / (done - self._timed[1]) * (total - done)
+        left = self._pace.seconds_left(total - done, second_ahead=state.phase == 0)
         snapshot = partial(self._model, state, phase) if phase else None
         scores, checks = dict(state.scores), tuple(state.checks)
         self.progress.report(FitState(doing, done, total, state.loss, left, scores, snapshot, checks))

@@ -12,31 +12,31 @@ from medgs_core.arrays import Voxels
 from medgs_core.cache import RecentlyUsed
 from medgs_core.config import RenderConfig
 from medgs_core.model import FittedModel
-from medgs_core.render import choose_renderer, settle_options, shaped_plane
-from medgs_core.sampling import sample_slices
+from medgs_core.render import Rendering, plan_rendering, settle_options
+from medgs_core.volume import Volume
 
 CACHE_BYTES = 256 * 2**20
 """Memory for the slices looked at last."""
 
 
 class LazyVolume:
-    """The volume that `render_volume` would return, one slice at a time; safe to use from several threads.
+    """A volume that is rendered one slice at a time; safe to use from several threads.
 
     Attributes
     ----------
-    shape : (i, j, k) or (i, j, k, channels), as `render_volume` would give
-    dtype : the stored dtype of the image, or of the labels
+    shape : (i, j, k) or (i, j, k, channels), as the whole of it would have
+    dtype : the stored dtype of the image or of the labels, float32 of an uncertainty
     coordinates : (slices,) slice coordinate t of each slice along `axis`
     axis : the slice axis
     """
 
-    def __init__(self, model: FittedModel, config: RenderConfig) -> None:
-        self._renderer = choose_renderer(model, config)
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
         self._rendered: RecentlyUsed[Voxels] = RecentlyUsed(CACHE_BYTES)
-        self.axis = model.axis
-        self.coordinates = sample_slices(model, config).coordinates
-        self.dtype = self._renderer.source.voxels.dtype
-        shape = list(self._renderer.source.voxels.shape)
+        self.axis = rendering.axis
+        self.coordinates = rendering.sampling.coordinates
+        self.dtype = rendering.source.voxels.dtype
+        shape = list(rendering.source.voxels.shape)
         shape[self.axis] = len(self.coordinates)
         self.shape = tuple(shape)
 
@@ -50,6 +50,12 @@ class LazyVolume:
         """Number of voxels."""
         return int(np.prod(self.shape))
 
+    @property
+    def place(self) -> Volume:
+        """The volume that all of it would be: its voxels are zero and take no memory."""
+        blank = np.broadcast_to(np.zeros((), self.dtype), self.shape)
+        return self._rendering.placed(self._rendering.source, blank)
+
     def __len__(self) -> int:
         """Return the length of the first axis."""
         return int(self.shape[0])
@@ -58,7 +64,7 @@ class LazyVolume:
         """Return slice i along the slice axis, the other axes in order; do not write to it."""
 
         def compute() -> Voxels:
-            plane = np.array(shaped_plane(self._renderer, float(self.coordinates[i])))
+            plane = np.array(self._rendering.plane(i))
             plane.setflags(write=False)
             return plane
 
@@ -155,4 +161,20 @@ def lazy_volume(model: FittedModel, config: RenderConfig | None = None, **option
     ValueError
         If an option breaks its rule or positions leave the stack.
     """
-    return LazyVolume(model, settle_options(config, options))
+    return LazyVolume(plan_rendering(model, settle_options(config, options)))
+
+
+def lazy_uncertainty(model: FittedModel, config: RenderConfig | None = None, **options: Any) -> LazyVolume:
+    """Return the volume that `render_uncertainty` gives for the same options, rendered slice by slice on access.
+
+    Parameters
+    ----------
+    model, config, **options
+        As for `lazy_volume`; with `labels=True` how sure each label is.
+
+    Raises
+    ------
+    ValueError
+        If the model knows no bounds, an option breaks its rule or positions leave the stack.
+    """
+    return LazyVolume(plan_rendering(model, settle_options(config, options), bounds=True))

@@ -176,7 +176,10 @@ def _plan_images(
 def _begin(path: Path, like: Volume, axis: int, made_of: dict[str, Any]) -> StreamedVolume:
     """Return the volume in a folder: the one that was begun before, or a new one."""
     begun = _begun(path, made_of)
-    return create_volume(path, like, axis, made_of=made_of) if begun is None else begun
+    if begun is not None:
+        return begun
+    labels = made_of["options"]["labels"] and not made_of["bounds"]
+    return create_volume(path, like, axis, made_of=made_of, labels=labels)
 
 
 def _begun(path: Path, made_of: dict[str, Any]) -> StreamedVolume | None:

@@ -41,13 +41,14 @@ class Ahead:
 
     Attributes
     ----------
+    lazy : as given
     better : called in a thread when a cross-section can be drawn better; without it, drawing one waits for all slices
     """
 
     def __init__(self, lazy: medgs.LazyVolume, standin: Standin | None = None) -> None:
         import medgs_core as medgs
 
-        self._lazy, self._standin = lazy, standin
+        self.lazy, self._standin = lazy, standin
         self.shape: tuple[int, ...] = lazy.shape
         self.dtype: np.dtype[Any] = lazy.dtype
         self.better: Callable[[], None] | None = None
@@ -73,13 +74,13 @@ class Ahead:
         """Return what a tuple of integers and slices, one for each axis, picks: all of it rendered."""
         touched = self._touched(key)
         if len(touched) != 1:
-            return self._lazy[key]
+            return self.lazy[key]
         with self._lock:
             self._crossing = None
             coming = self._coming.pop(touched[0], None)
         if coming is not None and not coming.cancel():
             coming.exception()  # waits; an error comes up again below, where it is asked for
-        found = self._lazy[key]
+        found = self.lazy[key]
         with self._lock:
             self._go_ahead(touched[0])
         return found
@@ -92,36 +93,36 @@ class Ahead:
         """
         if self.better is None or len(self._touched(key)) == 1:
             return self[key]
-        everywhere = tuple(slice(None) if axis == self._lazy.axis else entry for axis, entry in enumerate(key))
+        everywhere = tuple(slice(None) if axis == self.lazy.axis else entry for axis, entry in enumerate(key))
         with self._lock:
             crossing = self._crossing
             if crossing is None or crossing.key != everywhere:
-                crossing = self._crossing = Crossing(self._lazy, self._standin, everywhere)
+                crossing = self._crossing = Crossing(self.lazy, self._standin, everywhere)
                 if crossing.nearest(self._last) is not None:
                     self._pool.submit(_fill, weakref.ref(self), crossing)
-            return crossing.pick(key[self._lazy.axis])
+            return crossing.pick(key[self.lazy.axis])
 
     def _touched(self, key: tuple[Any, ...]) -> range:
-        along, count = key[self._lazy.axis], self.shape[self._lazy.axis]
+        along, count = key[self.lazy.axis], self.shape[self.lazy.axis]
         return range(count)[along] if isinstance(along, slice) else range(along, along + 1)
 
     def _go_ahead(self, i: int) -> None:
         """Have the next slices rendered, in the direction in which the slider moves."""
-        step, count = 1 if i >= self._last else -1, self.shape[self._lazy.axis]
+        step, count = 1 if i >= self._last else -1, self.shape[self.lazy.axis]
         self._last = i
         wanted = [k for k in (i + step * (j + 1) for j in range(AHEAD)) if 0 <= k < count]
         for k in [k for k in self._coming if k not in wanted]:
             self._coming.pop(k).cancel()
         for k in wanted:
             if k not in self._coming:
-                self._coming[k] = self._pool.submit(self._lazy.plane, k)
+                self._coming[k] = self._pool.submit(self.lazy.plane, k)
 
     def _fill_one(self, crossing: Crossing) -> bool:
         """Render one more slice of a cross-section; return whether there is another to render."""
         i = crossing.nearest(self._last)
         if i is None or self._crossing is not crossing or not threading.main_thread().is_alive():
             return False
-        plane = self._lazy.plane(i)
+        plane = self.lazy.plane(i)
         with self._lock:
             crossing.put(i, plane)
             return crossing.nearest(i) is not None

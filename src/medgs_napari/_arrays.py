@@ -20,10 +20,6 @@ from medgs_napari._frames import Frame
 if TYPE_CHECKING:
     import medgs_core as medgs
 
-LARGEST_COARSE_SIDE = 256
-"""Pixels of a slice of the coarse level: that is enough in 3-D, and napari takes it in 2-D only for canvases smaller
-than that."""
-
 DRAWING = "napari.layers._scalar_field._slice"
 """The module of napari that asks for what is drawn, and for nothing else. If a version has another one, drawing waits
 until all that it shows is rendered."""
@@ -144,6 +140,12 @@ class LayerArray:
             )
         return np.asarray(self._read(list(self._ranges), _drawn(sys._getframe(1))), dtype=dtype)
 
+    def direct(self) -> LayerArray:
+        """Return the same, rendered as it is asked for and nothing ahead of that."""
+        plain = copy.copy(self)
+        plain.source = self.source.lazy if isinstance(self.source, Ahead) else self.source
+        return plain
+
     def _expanded(self, key: Any) -> list[Any]:
         given = list(key) if isinstance(key, tuple) else [key]
         dots = next((place for place, entry in enumerate(given) if entry is Ellipsis), len(given))
@@ -193,46 +195,7 @@ def _cutter(like: medgs.Volume, part: Part) -> Callable[[Any], Any]:
     return cut
 
 
-class Nearest:
-    """The measured slices nearest to evenly spread places of a finer volume, thinned in plane: instantly there.
-
-    napari takes it for views in 3-D. Slice i of n stands where napari puts it, at i times the ratio of the lengths.
-
-    Parameters
-    ----------
-    volume : Volume
-        What was measured.
-    axis : int
-        Its slice axis.
-    skipped : tuple of int
-        Slices that count as not measured.
-    coordinates : (slices,)
-        Slice coordinates of the finer volume.
-    """
-
-    def __init__(self, volume: medgs.Volume, axis: int, skipped: tuple[int, ...], coordinates: Any) -> None:
-        voxels = volume.voxels
-        measured = np.array([k for k in range(voxels.shape[axis]) if k not in skipped])
-        count = min(len(measured), len(coordinates))
-        places = np.asarray(coordinates)[np.arange(count) * len(coordinates) // count]
-        self._slices = measured[np.abs(places[:, np.newaxis] - measured).argmin(axis=1)]
-        stride = -(-max(n for k, n in enumerate(voxels.shape[:3]) if k != axis) // LARGEST_COARSE_SIDE)
-        thin = tuple(slice(None) if k == axis else slice(None, None, stride) for k in range(3))
-        self._axis, self._thinned = axis, voxels[thin]
-        self.dtype = voxels.dtype
-        shape = list(self._thinned.shape)
-        shape[axis] = count
-        self.shape: tuple[int, ...] = tuple(shape)
-
-    def __getitem__(self, key: Any) -> Any:
-        """Return what a tuple of integers and slices, one for each axis, picks."""
-        along = key[self._axis]
-        chosen = self._slices[along if isinstance(along, slice) else slice(along, along + 1)]
-        block = np.take(self._thinned, chosen, axis=self._axis)
-        return block[tuple(slice(None) if k == self._axis else entry for k, entry in enumerate(key))]
-
-
-def virtual_levels(fine: Source, coarse: Nearest, frame: Frame, part: Part, like: medgs.Volume) -> list[LayerArray]:
+def virtual_levels(fine: Source, coarse: Source, frame: Frame, part: Part, like: medgs.Volume) -> list[LayerArray]:
     """Return the levels of a layer that renders on access: napari shows the fine one in 2-D and the last one in 3-D.
 
     One level where the volume is no finer than what was measured.

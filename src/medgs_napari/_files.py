@@ -1,4 +1,4 @@
-"""*files → layers*: models, NIfTI files and OME-Zarr folders become layers, where they stand in their world.
+"""*files → layers*: models and NIfTI files become layers, where they stand in their world.
 
 Readers as npe2 calls them. All geometry passes through frames, as it does in the writers, so what is written reads back
 in place.
@@ -6,7 +6,6 @@ in place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,41 +23,25 @@ MODEL_ENDING = ".medgs"
 FACTOR = 4
 """Slices per measured step of a model that is opened from a file."""
 
-ZARR_ATTRIBUTES = {"zarr.json": "attributes", ".zattrs": None}
-"""Files in which an OME-Zarr folder tells what is in it, and where in them."""
-
-RENDERED = ("RENDERED", "RENDERED", "slice")
-"""What slices are called that are in a folder which is still to be filled."""
-
 
 def get_model_reader(path: str | Sequence[str]) -> Reader | None:
     """Return the reader of `.medgs` files, None for others."""
-    return read_models if all(str(one).lower().endswith(MODEL_ENDING) for one in _paths(path)) else None
+    return read_models if all(str(one).lower().endswith(MODEL_ENDING) for one in paths_of(path)) else None
 
 
 def get_nifti_reader(path: str | Sequence[str]) -> Reader | None:
     """Return the reader of NIfTI files, None for others."""
-    return read_niftis if all(str(one).lower().endswith((".nii", ".nii.gz")) for one in _paths(path)) else None
-
-
-def get_zarr_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return the reader of OME-Zarr folders that hold an image, None for others: plates and plain arrays."""
-    return read_zarrs if all(_is_image_folder(Path(one)) for one in _paths(path)) else None
+    return read_niftis if all(str(one).lower().endswith((".nii", ".nii.gz")) for one in paths_of(path)) else None
 
 
 def read_models(path: str | Sequence[str]) -> list[LayerData]:
     """Return layers that render the models on access; the viewer's list of models takes them in."""
-    return [layer for one in _paths(path) for layer in _read_model(str(one))]
+    return [layer for one in paths_of(path) for layer in _read_model(str(one))]
 
 
 def read_niftis(path: str | Sequence[str]) -> list[LayerData]:
     """Return layers of the volumes, where they stand in the world of their files."""
-    return [nifti_layer(str(one)) for one in _paths(path)]
-
-
-def read_zarrs(path: str | Sequence[str]) -> list[LayerData]:
-    """Return layers of the images in OME-Zarr folders, where they stand in their world."""
-    return [zarr_layer(str(one)) for one in _paths(path)]
+    return [nifti_layer(str(one)) for one in paths_of(path)]
 
 
 def nifti_layer(path: str, *, straight: bool = False) -> LayerData:
@@ -74,42 +57,6 @@ def nifti_layer(path: str, *, straight: bool = False) -> LayerData:
     import medgs_core as medgs
 
     return volume_layer(medgs.read_volume(path, volume="all"), path, 2, straight=straight)
-
-
-def zarr_layer(path: str) -> LayerData:
-    """Return the layer of an OME-Zarr folder; slices of our own are read when they are looked at.
-
-    Raises
-    ------
-    ValueError
-        If the folder is damaged, or holds no volume.
-    """
-    import medgs_core as medgs
-
-    try:
-        store = medgs.open_volume(path)
-    except ValueError:  # another program's, or damaged: then this says how
-        return volume_layer(medgs.read_volume(path, volume="all"), path, 0)
-    place = store.place
-    if store.written.all() and (store.ndim > 3 or (place.slope, place.intercept) != (1.0, 0.0)):
-        return volume_layer(medgs.read_volume(path, volume="all"), path, store.axis)
-    return store_layer(store, place, path)
-
-
-def store_layer(store: medgs.StreamedVolume, place: medgs.Volume, path: str) -> LayerData:
-    """Return the layer of a folder of ours that reads slices when they are looked at, and tells which are missing."""
-    from medgs_napari._arrays import LayerArray, Part
-    from medgs_napari._frames import frame_of_volume
-    from medgs_napari._rendered import METADATA, Slices
-
-    frame = frame_of_volume(place, store.axis)
-    settings: dict[str, Any] = {**frame.place, "rgb": frame.rgb, "name": _stem(path)}
-    if not store.written.all():
-        written = store.written
-        settings["metadata"] = {
-            METADATA: Slices(frame.slice_axis, np.arange(len(written)), written, RENDERED, ready=written)
-        }
-    return LayerArray(store, frame, Part(), place), settings, "image"
 
 
 def volume_layer(stored: medgs.Volume, path: str, axis: int, *, straight: bool = False) -> LayerData:
@@ -132,7 +79,7 @@ def volume_layer(stored: medgs.Volume, path: str, axis: int, *, straight: bool =
     volume = measured_values(stored)
     frame = frame_of_volume(volume, axis, straight=straight)
     origin = Origin(volume, path if volume is stored else None, frame)
-    settings: dict[str, Any] = {**frame.place, "rgb": False, "name": _stem(path), "metadata": {METADATA: origin}}
+    settings: dict[str, Any] = {**frame.place, "rgb": False, "name": stem(path), "metadata": {METADATA: origin}}
     data = layer_data(volume, frame.order)
     if volume.series:
         settings |= _with_first_axis(frame.place)
@@ -163,8 +110,8 @@ def _read_model(path: str) -> list[LayerData]:
     from napari.utils.notifications import show_warning
 
     import medgs_core as medgs
-    from medgs_napari._rendered import virtual_layers
     from medgs_napari._session import load_fitted, session_of
+    from medgs_napari._virtual import virtual_layers
 
     fitted, trouble = load_fitted(path)
     if trouble:
@@ -195,26 +142,13 @@ def _with_first_axis(place: Any, label: str = "t") -> dict[str, Any]:
     }
 
 
-def _paths(path: str | Sequence[str]) -> list[str]:
+def paths_of(path: str | Sequence[str]) -> list[str]:
+    """Return what napari asks to read as a list."""
     return [path] if isinstance(path, str) else [str(one) for one in path]
 
 
-def _stem(path: str) -> str:
+def stem(path: str) -> str:
+    """Return the name of a file without its ending."""
     name = Path(path).name
     ending = next((one for one in (".nii.gz", ".ome.zarr") if name.lower().endswith(one)), Path(path).suffix)
     return name[: len(name) - len(ending)]
-
-
-def _is_image_folder(path: Path) -> bool:
-    """Return whether a folder says that it is an OME-Zarr image; without zarr, for napari asks of every folder."""
-    if not path.name.lower().endswith(".zarr") or not path.is_dir():
-        return False
-    for name, inside in ZARR_ATTRIBUTES.items():
-        try:
-            told = json.loads((path / name).read_text(encoding="utf-8"))
-            attributes = told[inside] if inside else told
-            if "multiscales" in attributes.get("ome", attributes):
-                return True
-        except (OSError, ValueError, LookupError, AttributeError, TypeError):
-            continue
-    return False

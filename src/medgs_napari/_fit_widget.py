@@ -257,7 +257,9 @@ def _time_left(state: medgs.FitState) -> str:
     text = f": step {state.step:,} of {state.total:,}"
     if state.step < SURE_AFTER * state.total or math.isnan(state.seconds_left):
         return text
-    return f"{text}, about {duration(state.seconds_left)} left"
+    # until hidden slices are scored the fit may still end early
+    word = "about" if state.scores else "at most"
+    return f"{text}, {word} {duration(state.seconds_left)} left"
 
 
 def _ending(fitted: Fitted | None, outcome: Outcome[Any]) -> str:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgs_napari._ahead import Ahead
-from medgs_napari._arrays import Nearest, Part, virtual_levels
-from medgs_napari._between import Between
 from medgs_napari._grids import METADATA as GRID
 from medgs_napari._grids import Grid
-from medgs_napari._rendered import METADATA, Slices
+from medgs_napari._rendered import METADATA, describe_slices, named
 from medgs_napari._results import find_results, show_result
 from medgs_napari._sections import watch_sections
 from medgs_napari._session import Fitted
+from medgs_napari._virtual import OPACITY, virtual_confidence, virtual_labels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -28,13 +26,7 @@ if TYPE_CHECKING:
 LABELS, FINE, CONFIDENCE = "labels", "fine labels", "label confidence"
 """What layers of a model show, in the words of `Result.what`."""
 
-WORDS = ("PAINTED", "PROPAGATED", "slice")
-OPACITY = 0.5
 NEW_TYPE = np.uint8
-SURE = (0.5, 1.0)
-"""The least and the largest probability that the likeliest of two labels has."""
-
-CONFIDENCE_COLORS = "viridis"
 
 
 def grid_of(fitted: Fitted) -> Grid:
@@ -77,7 +69,7 @@ def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, paint
         "name": f"{fitted.name} labels",
         "opacity": OPACITY,
         **({} if painted is None else {"colormap": painted.colormap}),
-        "metadata": {GRID: grid, METADATA: _slices(fitted, range(len(_annotation(fitted))))},
+        "metadata": {GRID: grid, METADATA: describe_slices(fitted.model, _label_config(), grid.frame.slice_axis)},
     }
     layer = show_result(viewer, fitted, LABELS, "labels", grid.layer_data(labels), settings)
     if not known and painted is not None and painted in viewer.layers:
@@ -87,38 +79,25 @@ def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, paint
 
 def show_fine_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, painted: Labels, factor: int) -> Layer:
     """Show labels on finer slices, each rendered when it is looked at."""
-    import medgs_core as medgs
-
-    model, frame = fitted.model, fitted.frames[0]
-    lazy = medgs.lazy_volume(model, labels=True, factor=factor)
-    coarse = Nearest(labels, model.axis, (), lazy.coordinates)
-    settings = {
-        **frame.placed(step=1.0 / factor),
-        "name": f"{fitted.name} labels, finer",
-        "opacity": OPACITY,
-        "colormap": painted.colormap,
-        "multiscale": True,
-        "metadata": {METADATA: _slices(fitted, lazy.coordinates)},
-    }
-    fine = Ahead(lazy, Between(labels, model.axis, (), lazy.coordinates, labels=True))
-    levels = virtual_levels(fine, coarse, frame, Part(), labels)
-    layer = show_result(viewer, fitted, FINE, "labels", levels, settings)
+    (drawn,) = virtual_labels(fitted.name, fitted.model, fitted.frames, _label_config(factor), labels)
+    settings = {**named(drawn.settings, "labels, finer"), "colormap": painted.colormap}
+    layer = show_result(viewer, fitted, FINE, "labels", drawn.data, settings)
     watch_sections(viewer)
     return layer
 
 
-def show_confidence(viewer: ViewerModel, fitted: Fitted, sure: medgs.Volume) -> Layer:
-    """Show how likely each label is right."""
-    grid = grid_of(fitted)
-    settings = {
-        **grid.frame.placed(),
-        "name": f"{fitted.name} label confidence",
-        "colormap": CONFIDENCE_COLORS,
-        "contrast_limits": SURE,
-        "opacity": OPACITY,
-        "metadata": {METADATA: _slices(fitted, range(len(_annotation(fitted))))},
-    }
-    return show_result(viewer, fitted, CONFIDENCE, "image", grid.layer_data(sure), settings)
+def show_confidence(viewer: ViewerModel, fitted: Fitted, factor: int) -> Layer:
+    """Show how likely each label is right, on as fine slices as the labels; each is computed when it is looked at."""
+    drawn = virtual_confidence(fitted.name, fitted.model, fitted.frames, _label_config(factor))
+    layer = show_result(viewer, fitted, CONFIDENCE, "image", drawn.data, named(drawn.settings, "label confidence"))
+    watch_sections(viewer)
+    return layer
+
+
+def label_colors(viewer: ViewerModel, fitted: Fitted) -> dict[str, Any]:
+    """Return the colors of the labels of a model as a further layer takes them; nothing where no layer has them."""
+    layer = find_results(viewer, fitted).get(LABELS)
+    return {} if layer is None else {"colormap": layer.colormap}
 
 
 def label_color(viewer: ViewerModel, fitted: Fitted, label: int) -> Any:
@@ -132,13 +111,7 @@ def label_color(viewer: ViewerModel, fitted: Fitted, label: int) -> Any:
     return np.array([*np.ravel(chosen)[:3], 1.0])
 
 
-def _annotation(fitted: Fitted) -> medgs.Annotation:
-    head = fitted.model.labels
-    assert head is not None
-    return head.annotation
+def _label_config(factor: int = 1) -> medgs.RenderConfig:
+    import medgs_core as medgs
 
-
-def _slices(fitted: Fitted, coordinates: Any) -> Slices:
-    """Return which slices of a layer were painted."""
-    where = np.asarray(coordinates, dtype=np.float64)
-    return Slices(fitted.frames[0].slice_axis, where, np.isin(where, _annotation(fitted).annotated), WORDS)
+    return medgs.RenderConfig(labels=True, factor=factor)

@@ -1,6 +1,6 @@
 """Labels carried from painted slices to all others, in the thread of a job.
 
-A model and painted labels come in; the model with a label head goes out, its labels rendered, and how sure they are.
+A model and painted labels come in; the model with a label head goes out, and its labels rendered.
 """
 
 from __future__ import annotations
@@ -83,13 +83,6 @@ def propagate(order: LabelOrder, job: Job[Propagated]) -> Propagated:
         model = medgs.fit_labels(order.model, order.painted, order.config, progress=follow)
     job.checkpoint()  # of a model whose labels are half done nothing is kept
     return Propagated(model, medgs.render_volume(model, labels=True, report=follow.slices))
-
-
-def confidence(model: medgs.FittedModel, job: Job[medgs.Volume]) -> medgs.Volume:
-    """Return the probability that each label is right, on the slices of the model's volume."""
-    import medgs_core as medgs
-
-    return medgs.render_uncertainty(model, labels=True, report=Following(job).slices)
 
 
 def describe_annotation(annotation: medgs.Annotation) -> str:

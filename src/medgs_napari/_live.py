@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgs_napari._arrays import Nearest, virtual_levels
+from medgs_napari._arrays import virtual_levels
+from medgs_napari._coarse import Nearest
 from medgs_napari._fit_task import Fit, FitTask
-from medgs_napari._rendered import METADATA, Drawn, blank_layers, virtual_layers
+from medgs_napari._rendered import METADATA, Drawn, blank_layers
 from medgs_napari._sections import watch_sections
 from medgs_napari._shown import show_step, shown_step
+from medgs_napari._virtual import virtual_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -121,9 +121,12 @@ class RenderRecipe:
     streamed: bool = False
 
     @property
+    def _ending(self) -> str:
+        return ".ome.zarr" if self.streamed else ".nii.gz"
+
+    @property
     def _outputs(self) -> list[str]:
-        ending = ".ome.zarr" if self.streamed else ".nii.gz"
-        return [f"fine{ending}", *(f"fine_{number}{ending}" for number in range(1, self.images))]
+        return [f"fine{self._ending}", *(f"fine_{number}{self._ending}" for number in range(1, self.images))]
 
     def python(self, model_path: str = "") -> str:
         """Return Python that renders the same volume."""
@@ -136,7 +139,8 @@ class RenderRecipe:
         ]
         if self.streamed:
             paths = repr(self._outputs[0]) if self.images == 1 else repr(self._outputs)
-            return "\n".join([*lines, f"medgs.stream_volume(model, {paths}{settings}).fill_all()", ""])
+            bounds = ", bounds=True" if self.uncertainty else ""
+            return "\n".join([*lines, f"medgs.stream_volume(model, {paths}{bounds}{settings}).fill_all()", ""])
         lines += [f"volume = medgs.{function}(model{settings})"]
         if self.images == 1:
             lines += ['medgs.write_volume(volume, "fine.nii.gz")']
@@ -153,7 +157,7 @@ class RenderRecipe:
         words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o", first]
         words += ["--with", *others] if others else []
         words += [option(name, value) for name, value in self.settings.items()]
-        words += ["--uncertainty uncertainty.nii.gz"] if self.uncertainty else []
+        words += [f"--uncertainty uncertainty{self._ending}"] if self.uncertainty else []
         return " ".join(words) + "\n"
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
+import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
-from medgs_napari._arrays import Part, parts_of
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
+from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._qt import button, complain, note
-from medgs_napari._recipes import RenderRecipe, changed_settings
 from medgs_napari._render_form import KEPT_IN, RenderForm
-from medgs_napari._rendered import Drawn, describe_rendering, describe_result, named, virtual_layers
-from medgs_napari._results import bring_to_front, find_results, show_once
+from medgs_napari._rendered import Drawn, describe_rendering, named
+from medgs_napari._results import find_results, show_once
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
+from medgs_napari._subject import Subject, What, subject_of
 from medgs_napari._ticker import Ticker
-from medgs_napari._uncertainty import UNCERTAINTY, uncertainty_layers
-
-if TYPE_CHECKING:
-    import medgs_core as medgs
 
 REST_MILLISECONDS = 300
 """After the last move of the slider; then the words in the corner get their background."""
@@ -50,13 +47,22 @@ class RenderWidget(QWidget):
         self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form = RenderForm()
         self.plan = note()
-        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", self._render)
+        self.interpolate = button(
+            "Interpolate", "Show a layer with the slices that were asked for.", lambda: self._render("interpolated")
+        )
+        self.labels = button(
+            "Labels",
+            "Show the labels of the model on these slices. The docks Train and Segment give it labels.",
+            lambda: self._render("labels interpolated"),
+        )
         self.uncertainty = button(
-            "Uncertainty", "Show a layer with the bound that nine in ten errors stay within.", self._uncertainty
+            "Uncertainty",
+            "Show a layer with the bound that nine in ten errors stay within.",
+            lambda: self._render("uncertainty"),
         )
         self.panel = JobPanel(
             ticker,
-            (self.interpolate, self.uncertainty),
+            (self.interpolate, self.labels, self.uncertainty),
             "End the rendering; slices that are rendered stay, and the same button goes on.",
         )
         self.marks_box = QCheckBox("Say in the viewer which slices are measured")
@@ -91,29 +97,38 @@ class RenderWidget(QWidget):
         if not isalive(self):
             return
         fitted = self.models.model
-        possible = fitted is not None
+        possible = fitted is not None and self._plan(fitted)
         if fitted is None:
             self.plan.setText("Fit a model in the Train dock, or load one from a file.")
-        else:
-            try:
-                config, shown = self.form.config(), self.form.shown
-                plan = describe_rendering(fitted.model, config, KEPT_IN[shown])
-                parts = parts_of(fitted.model.volume, [frame.rgb for frame in fitted.frames])
-                begun = find_stream(self._viewer, fitted, self._whats(config, self.form.path, parts))
-                self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
-            except ValueError as mistake:
-                self.plan.setText(str(mistake))
-                possible = False
-        self.interpolate.setEnabled(possible)
-        self.uncertainty.setEnabled(possible)
+        image = possible and fitted is not None and fitted.model.has_image
+        self.interpolate.setEnabled(image)
+        self.uncertainty.setEnabled(image)
+        self.labels.setEnabled(possible and fitted is not None and fitted.model.labels is not None)
 
-    def _render(self) -> None:
+    def _plan(self, fitted: Fitted) -> bool:
+        """Say what would be rendered; return whether it can be."""
+        what: What = "interpolated" if fitted.model.has_image else "labels interpolated"
+        try:
+            subject = subject_of(fitted, what, self.form.config())
+            plan = describe_rendering(fitted.model, subject.config, KEPT_IN[self.form.shown])
+        except ValueError as mistake:
+            self.plan.setText(str(mistake))
+            return False
+        begun = find_stream(self._viewer, subject.owner, subject.results(self._kept(self.form.path)))
+        self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
+        return True
+
+    def _kept(self, path: str) -> str:
+        """Return where the form says that slices are kept."""
+        return f"folder {path}" if self.form.shown == "folder" else self.form.shown
+
+    def _render(self, what: What) -> None:
         fitted = self.models.model
         if fitted is None:
             return
         try:
-            config = self.form.config()
-            layers = virtual_layers(fitted.name, fitted.model, fitted.frames, config)
+            subject = subject_of(fitted, what, self.form.config())
+            layers = subject.layers()
         except ValueError as mistake:
             complain(str(mistake))
             return
@@ -121,51 +136,51 @@ class RenderWidget(QWidget):
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:
             return
-        whats = self._whats(config, path, [drawn.part for drawn in layers])
-        known = find_stream(self._viewer, fitted, whats)
+        results = subject.results(self._kept(path))
+        known = find_stream(self._viewer, subject.owner, results)
         if shown == "virtual":
-            self._show(fitted, whats, layers)
+            self._show(subject, results, layers)
         elif known is not None:
-            self._fill(fitted, whats, known)
+            self._fill(subject, results, known)
         elif shown == "streamed":
-            self._fill(fitted, whats, stream_in_memory(layers))
+            self._fill(subject, results, stream_in_memory(layers))
         else:
-            self._begin_folders(fitted, config, whats, layers, path)
-        self._remember(fitted, config, streamed=shown == "folder")
+            self._begin_folders(subject, results, layers, path)
+        recipe, path = subject.recipe(streamed=shown == "folder"), fitted.path
+        self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))
 
-    def _whats(self, config: medgs.RenderConfig, path: str, parts: Sequence[Part]) -> list[str]:
-        """Return what the layers of a rendering show, kept as the form says."""
-        kept = f"folder {path}" if self.form.shown == "folder" else self.form.shown
-        return [describe_result(kept, config, part) for part in parts]
-
-    def _show(self, fitted: Fitted, whats: Sequence[str], layers: Sequence[Drawn]) -> None:
+    def _show(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn]) -> None:
         """Show layers; those that are there are brought to the fore."""
-        for what, drawn in zip(whats, layers, strict=True):
-            show_once(self._viewer, fitted, what, "image", drawn.data, named(drawn.settings, "interpolated"))
+        for result, drawn in zip(results, layers, strict=True):
+            settings = named(drawn.settings, subject.what)
+            if drawn.kind == "labels":
+                settings |= label_colors(self._viewer, subject.fitted)
+            layer = show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
+            if drawn.kind == "labels":  # what is made or read when it is looked at cannot be painted on
+                layer.editable = isinstance(layer.data, np.ndarray)
 
-    def _begin_folders(
-        self, fitted: Fitted, config: medgs.RenderConfig, whats: Sequence[str], layers: Sequence[Drawn], path: str
-    ) -> None:
+    def _begin_folders(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn], path: str) -> None:
         """Make folders in a thread, or find them begun; then fill them."""
 
         def work(job: Job[Stream]) -> Stream:
-            stream = stream_in_folders(fitted.model, config, layers, path)
+            stream = stream_in_folders(subject, layers, path)
             job.checkpoint()
             return stream
 
         def ended(outcome: Outcome[Stream]) -> None:
             if outcome.result is not None:
-                self._fill(fitted, whats, outcome.result)
+                self._fill(subject, results, outcome.result)
 
         self.panel.begin(Job(work), ended)
 
-    def _fill(self, fitted: Fitted, whats: Sequence[str], stream: Stream) -> None:
+    def _fill(self, subject: Subject, results: Sequence[str], stream: Stream) -> None:
         """Show the layers of a stream, and fill in a thread what is missing in them."""
-        self._show(fitted, whats, stream.layers)
+        self._show(subject, results, stream.layers)
         if stream.finished or stream.running:  # another dock may be at it
             return
         stream.running = True
-        self._stream = (stream, [find_results(self._viewer, fitted)[what] for what in whats])
+        found = find_results(self._viewer, subject.owner)
+        self._stream = (stream, [found[result] for result in results])
         self._moved()
         job = Job(stream)
         job.news.connect(self._grown)
@@ -181,28 +196,6 @@ class RenderWidget(QWidget):
             layer.refresh()
         self.marks.refresh()
 
-    def _uncertainty(self) -> None:
-        fitted = self.models.model
-        if fitted is None:
-            return
-        config = self.form.config()
-        parts = parts_of(fitted.model.volume, [False] * len(fitted.frames))
-        whats = [describe_result(UNCERTAINTY, config, part) for part in parts]
-        if bring_to_front(self._viewer, fitted, whats):
-            self._remember(fitted, config, uncertainty=True)
-            return
-
-        def work(job: Job[list[Drawn]]) -> list[Drawn]:
-            return uncertainty_layers(fitted, config, job)
-
-        def ended(outcome: Outcome[list[Drawn]]) -> None:
-            for what, drawn in zip(whats, outcome.result or (), strict=False):
-                show_once(self._viewer, fitted, what, "image", drawn.data, drawn.settings)
-            if outcome.result:
-                self._remember(fitted, config, uncertainty=True)
-
-        self.panel.begin(Job(work), ended)
-
     def _grown(self, news: Done) -> None:
         """Show what has been filled since."""
         for layer in self._stream[1] if self._stream else ():
@@ -216,10 +209,3 @@ class RenderWidget(QWidget):
         stream, added = self._stream
         layer, axis = added[0], stream.layers[0].frame.slice_axis
         stream.shown = shown_steps(self._viewer, layer)[axis]
-
-    def _remember(
-        self, fitted: Fitted, config: medgs.RenderConfig, *, uncertainty: bool = False, streamed: bool = False
-    ) -> None:
-        images = max(len(fitted.model.volume.members), 1)
-        recipe, path = RenderRecipe(changed_settings(config), images, uncertainty, streamed), fitted.path
-        self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))

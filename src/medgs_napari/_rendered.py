@@ -1,6 +1,6 @@
-"""Layers that a model renders: on access, or filled slice by slice; and which of their slices were measured.
+"""Layers that a model renders, without their data: where they stand, and which of their slices were measured.
 
-A model, its frames and the settings of a rendering come in; data and settings of layers go out.
+A model, its frames and the settings of a rendering come in; settings of layers and words about slices go out.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgs_napari._ahead import Ahead
-from medgs_napari._arrays import LayerArray, Nearest, Part, parts_of, virtual_levels
-from medgs_napari._between import Between
+from medgs_napari._arrays import Part, parts_of
 from medgs_napari._frames import Frame, frame_of_volume, is_color
 
 if TYPE_CHECKING:
@@ -28,6 +26,9 @@ ON_SLICE = 1e-6
 """Slice coordinates this close to a slice of the scan are that slice."""
 
 NOT_READY = "NOT RENDERED YET"
+
+LABEL_WORDS = ("PAINTED", "PROPAGATED", "slice")
+"""What slices of labels are called."""
 
 CHANNEL_COLORS = ("gray", "magenta", "green", "cyan", "yellow")
 
@@ -80,12 +81,13 @@ class Slices:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """One layer to be added: `viewer.add_image(data, **settings)`."""
+    """One layer to be added: `viewer.add_image(data, **settings)`, or `add_labels` where that is its kind."""
 
     data: Any
     settings: dict[str, Any]
     part: Part
     frame: Frame
+    kind: str = "image"
 
 
 def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> medgs.Sampling:
@@ -109,10 +111,14 @@ def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> me
 
 
 def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: int) -> Slices:
-    """Return what the slices of a rendering are."""
+    """Return what the slices of a rendering are: of labels, which were painted."""
     import medgs_core as medgs
 
     coordinates = medgs.sample_slices(model, config).coordinates
+    if config.labels and model.labels is not None:
+        whole = np.rint(coordinates)
+        painted = np.isin(whole, model.labels.annotation.annotated) & (np.abs(coordinates - whole) < ON_SLICE)
+        return Slices(axis, coordinates, painted & model.has_source, LABEL_WORDS)
     stored = model.has_source and not config.denoise
     measured = np.array([stored and medgs.is_measured(model, float(t)) for t in coordinates])
     return Slices(axis, coordinates, measured)
@@ -134,7 +140,7 @@ def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, kep
     size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
     unit = "px" if model.volume.unit == "unknown" else model.volume.unit
     amount = f"; {size:,.0f} MiB {kept_in}" if kept_in else ""
-    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them measured{amount}."
+    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them {slices.words[0].lower()}{amount}."
 
 
 def describe_result(shown: str, config: medgs.RenderConfig, part: Part) -> str:
@@ -147,35 +153,6 @@ def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:
     frame, members = frame_of_volume(model.volume, model.axis), model.volume.members
     colors = [one.layout == "channels" and is_color(one.channels, one.dtype) for one in members]
     return tuple(replace(frame, rgb=color) for color in colors) or (frame,)
-
-
-def virtual_layers(
-    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
-) -> list[Drawn]:
-    """Return layers that render on access, one per image and channel.
-
-    Raises
-    ------
-    ValueError
-        If a setting breaks its rule, or the slices are not evenly spaced.
-    """
-    import medgs_core as medgs
-
-    sampling = regular_sampling(model, config)
-    lazy = medgs.lazy_volume(model, config)
-    standin = Between(model.volume, model.axis, model.skipped, lazy.coordinates) if model.has_source else None
-    fine = Ahead(lazy, standin)
-    coarse = Nearest(model.volume, model.axis, model.skipped, lazy.coordinates)
-    layers = []
-    for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):
-        if model.has_source:
-            data: Any = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
-        else:
-            data = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
-        settings = {**drawn.settings, "multiscale": len(data) > 1}
-        settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
-        layers.append(replace(drawn, data=data if len(data) > 1 else data[0], settings=settings))
-    return layers
 
 
 def blank_layers(

@@ -17,12 +17,20 @@ from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import order_fit
 from medgs_napari._grids import METADATA as GRID
 from medgs_napari._jobs import Done, Job, Outcome
-from medgs_napari._label_layers import grid_of, new_labels, show_confidence, show_fine_labels, show_labels
-from medgs_napari._label_task import LabelOrder, Propagated, confidence, propagate
+from medgs_napari._label_layers import (
+    CONFIDENCE,
+    grid_of,
+    new_labels,
+    show_confidence,
+    show_fine_labels,
+    show_labels,
+)
+from medgs_napari._label_task import LabelOrder, Propagated, propagate
 from medgs_napari._painted_note import PaintedNote
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button
 from medgs_napari._recipes import changed_settings
+from medgs_napari._results import find_results
 from medgs_napari._segment_form import SegmentForm
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._structure_recipes import LabelRecipe
@@ -187,6 +195,8 @@ class SegmentWidget(QWidget):
             show_labels(self._viewer, fitted, outcome.result.labels, painted)
             if recipe.factor > 1:
                 show_fine_labels(self._viewer, fitted, outcome.result.labels, painted, recipe.factor)
+            if CONFIDENCE in find_results(self._viewer, fitted):
+                show_confidence(self._viewer, fitted, recipe.factor)
             self.copies.offer(recipe.python, recipe.command)
             count = outcome.result.model.volume.shape3d[outcome.result.model.axis]
             self.panel.say(f"Done: labels on all {count} slices. Repaint where they are wrong, and propagate again.")
@@ -195,13 +205,6 @@ class SegmentWidget(QWidget):
 
     def _confidence(self) -> None:
         fitted = self._labeled()
-        if fitted is None:
-            return
-        model = fitted.model
-
-        def ended(outcome: Outcome[medgs.Volume]) -> None:
-            if outcome.result is not None:
-                show_confidence(self._viewer, fitted, outcome.result)
-                self.panel.say("Confidence: 1 is certain, 0.5 a toss-up between two labels. Painted slices are 1.")
-
-        self.panel.begin(Job(lambda job: confidence(model, job)), ended)
+        if fitted is not None:
+            show_confidence(self._viewer, fitted, self.form.factor.value())
+            self.panel.say("Confidence: 1 is certain, 0.5 a toss-up between two labels. Painted slices are 1.")

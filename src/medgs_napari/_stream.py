@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medgs_napari._arrays import LayerArray, Part
+from medgs_napari._arrays import LayerArray, Part, virtual_levels
+from medgs_napari._coarse import Thinned
 from medgs_napari._jobs import Done, Job
 from medgs_napari._rendered import METADATA as SLICES
 from medgs_napari._rendered import Drawn
 from medgs_napari._results import find_results
+from medgs_napari._subject import FILE_WORDS, Subject
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-    import medgs_core as medgs
 
 METADATA = "medgs_stream"
 """Key in the metadata of a layer under which the `Stream` stands that fills it."""
@@ -98,7 +98,8 @@ class Stream:
     def _settings(self, drawn: Drawn) -> dict[str, Any]:
         slices = replace(drawn.settings["metadata"][SLICES], ready=self.ready)
         settings = {**drawn.settings, "metadata": {SLICES: slices, METADATA: self}}
-        if not drawn.frame.rgb and "contrast_limits" not in settings:  # napari would guess from black slices
+        plain = drawn.kind == "image" and not drawn.frame.rgb
+        if plain and "contrast_limits" not in settings:  # napari would guess from black slices
             settings["contrast_limits"] = (0.0, 1.0)
         return settings
 
@@ -107,7 +108,7 @@ def stream_in_memory(layers: Sequence[Drawn]) -> Stream:
     """Return what fills arrays from layers that render on access."""
     filled = []
     for drawn in layers:
-        source = drawn.data[0] if isinstance(drawn.data, list) else drawn.data
+        source = (drawn.data[0] if isinstance(drawn.data, list) else drawn.data).direct()
         filled.append(Filled(np.zeros(source.shape, source.dtype), source, drawn.frame.slice_axis))
     made = [
         replace(drawn, data=one.array, settings={**drawn.settings, "multiscale": False})
@@ -121,9 +122,7 @@ def stream_in_memory(layers: Sequence[Drawn]) -> Stream:
     return Stream(made, np.zeros(filled[0].array.shape[filled[0].axis], bool), fill)
 
 
-def stream_in_folders(
-    model: medgs.FittedModel, config: medgs.RenderConfig, layers: Sequence[Drawn], path: str
-) -> Stream:
+def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> Stream:
     """Return what fills OME-Zarr folders, one per image, with layers that read from them; called in a thread.
 
     A folder that was begun by the same model under the same settings is gone on with.
@@ -135,27 +134,28 @@ def stream_in_folders(
     """
     import medgs_core as medgs
 
-    stream = medgs.stream_volume(model, folders_of(path, len(model.volume.members)), config)
+    model, bounds = subject.fitted.model, subject.what == "uncertainty"
+    stream = medgs.stream_volume(model, folders_of(path, subject), subject.config, bounds=bounds)
     like = replace(model.volume, members=())
     made = []
     for drawn in layers:
-        fine = LayerArray(stream.images[drawn.part.image], drawn.frame, Part(channel=drawn.part.channel), like)
-        data = [fine, *drawn.data[1:]] if isinstance(drawn.data, list) else fine
-        made.append(replace(drawn, data=data))
+        part, store = Part(channel=drawn.part.channel), stream.images[drawn.part.image]
+        if isinstance(drawn.data, list) and len(drawn.data) > 1:
+            levels = [LayerArray(store, drawn.frame, part, like), *drawn.data[1:]]
+        else:
+            levels = virtual_levels(store, Thinned(store), drawn.frame, part, like)
+        several = len(levels) > 1
+        settings = {**drawn.settings, "multiscale": several}
+        made.append(replace(drawn, data=levels if several else levels[0], settings=settings))
     return Stream(made, stream.written, stream.fill)
 
 
-def folders_of(path: str, images: int) -> list[str]:
-    """Return the folders of the images of a model.
-
-    Examples
-    --------
-    >>> folders_of("fine.ome.zarr", 2)
-    ['fine.ome.zarr', 'fine image 2.ome.zarr']
-    """
+def folders_of(path: str, subject: Subject) -> list[str]:
+    """Return the folders of the images of a subject, named alike: `fine.ome.zarr`, `fine image 2.ome.zarr`."""
     stem = str(Path(path).with_name(Path(path).name.removesuffix(FOLDER_ENDING).removesuffix(".zarr")))
-    ending = path[len(stem) :] or FOLDER_ENDING
-    return [f"{stem}{f' image {number}' if number > 1 else ''}{ending}" for number in range(1, max(images, 1) + 1)]
+    ending, word = path[len(stem) :] or FOLDER_ENDING, FILE_WORDS[subject.what]
+    numbers = ["", *(f" image {number}" for number in range(2, subject.images + 1))]
+    return [f"{stem}{word}{number}{ending}" for number in numbers]
 
 
 def find_stream(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> Stream | None:

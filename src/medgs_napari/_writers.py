@@ -72,7 +72,7 @@ def write_labels_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[st
 
 def write_labels_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to an OME-Zarr folder, on the grid of its image; return the path. As `write_labels`."""
-    return _write(path, OME_ZARR, labels_volume(data, meta))
+    return _write(path, OME_ZARR, labels_volume(data, meta), labels=True)
 
 
 def finest_of(data: Any, meta: dict[str, Any]) -> Any:
@@ -101,8 +101,9 @@ def labels_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
     Raises
     ------
     ValueError
-        If the layer has fewer than three axes or more than four.
+        If the layer has fewer than three axes or more than four, or slices that are not rendered yet.
     """
+    _check_finished(meta)
     volume = _labels_of(finest_of(data, meta), meta)
     return replace(volume, voxels=compact_integers(volume.voxels))
 
@@ -156,11 +157,12 @@ def _check_finished(meta: dict[str, Any]) -> None:
     if isinstance(slices, Slices) and not slices.finished:
         raise ValueError(
             f"A layer must have all its slices to be saved, got '{meta.get('name', 'image')}' with "
-            f"{int(slices.ready.sum())} of {len(slices.ready)}; press Interpolate again, which renders the others."
+            f"{int(slices.ready.sum())} of {len(slices.ready)}; ask Interpolate for the same again, which renders the "
+            "others."
         )
 
 
-def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume) -> list[str]:
+def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume, *, labels: bool = False) -> list[str]:
     import medgs_core as medgs
 
     if not path.lower().endswith(endings):
@@ -171,7 +173,7 @@ def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume) -> list[st
             "save it as NIfTI or OME-Zarr to keep its place.",
             stacklevel=2,
         )
-    medgs.write_volume(volume, path)
+    medgs.write_volume(volume, path, labels=labels)
     return [path]
 
 

@@ -271,6 +271,14 @@ class TestRefused:
             with pytest.raises(ValueError, match=r"OME-Zarr cannot hold voxels of type .*; write NIfTI"):
                 refuse()
 
+    def test_labels_say_that_they_are_labels_and_images_do_not(self, tmp_path):
+        import zarr
+
+        for name, labels in (("labels.zarr", True), ("image.zarr", False)):
+            write_volume(oblique_volume(), tmp_path / name, labels=labels)
+            assert ("image-label" in zarr.open(str(tmp_path / name)).attrs["ome"]) == labels
+            np.testing.assert_array_equal(read_volume(tmp_path / name).voxels, oblique_volume().voxels)
+
     def test_folder_of_other_things_is_not_replaced(self, tmp_path):
         (tmp_path / "a.zarr").mkdir()
         (tmp_path / "a.zarr" / "thesis.txt").write_text("mine")

@@ -8,7 +8,7 @@ from medgs_core.config import LabelConfig, RenderConfig
 from medgs_core.fit import fit_model
 from medgs_core.label_fit import fit_labels
 from medgs_core.labels import LabelRenderer
-from medgs_core.lazy import lazy_volume
+from medgs_core.lazy import lazy_uncertainty, lazy_volume
 from medgs_core.render import render_slice, render_uncertainty, render_volume
 
 from ._annotations import label_map
@@ -184,6 +184,13 @@ class TestVolumes:
         assert (lazy.shape, lazy.dtype) == ((2 * SLICES - 1, 40, 56), np.uint8)
         np.testing.assert_array_equal(lazy[3:6], render_volume(labeled, labels=True, factor=2).voxels[3:6])
 
+    def test_how_sure_they_are_is_the_same_lazily(self, labeled):
+        lazy = lazy_uncertainty(labeled, labels=True, factor=2)
+        whole = render_uncertainty(labeled, labels=True, factor=2).voxels
+        assert (lazy.shape, lazy.dtype) == (whole.shape, np.float32)
+        np.testing.assert_array_equal(lazy[3:6], whole[3:6])
+        assert 0.5 <= lazy[3].min() < 0.9
+
     def test_threads_do_not_disturb_one_another(self, labeled):
         places = [0.25, 1.5, 2.75, 3.3, 5.5, 6.1, 7.9] * 3
         one_by_one = [renderer_of(labeled).stored(t) for t in places]
@@ -194,14 +201,14 @@ class TestVolumes:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("render", [render_volume, lazy_volume, render_uncertainty])
+    @pytest.mark.parametrize("render", [render_volume, lazy_volume, render_uncertainty, lazy_uncertainty])
     def test_labels_of_a_model_without(self, bare, render):
         with pytest.raises(
             ValueError, match=r"^Labels need a model that was fitted with a label map, got one without;"
         ):
             render(bare, labels=True)
 
-    @pytest.mark.parametrize("render", [render_volume, lazy_volume, render_uncertainty])
+    @pytest.mark.parametrize("render", [render_volume, lazy_volume, render_uncertainty, lazy_uncertainty])
     def test_images_of_labels_alone(self, alone, render):
         with pytest.raises(ValueError, match=r"^Images need a model that was fitted to one, got one of labels alone;"):
             render(alone)

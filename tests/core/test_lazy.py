@@ -7,9 +7,9 @@ import torch
 
 from medgs_core.cache import RecentlyUsed
 from medgs_core.fit import fit_model
-from medgs_core.lazy import lazy_volume
+from medgs_core.lazy import lazy_uncertainty, lazy_volume
 from medgs_core.model import MEMORY_BYTES
-from medgs_core.render import SliceRenderer, render_volume
+from medgs_core.render import SliceRenderer, render_uncertainty, render_volume
 
 from ._fits import moving_voxels, scan, settings
 from ._models import fitted, random_voxels
@@ -154,6 +154,43 @@ class TestArrayLike:
     def test_an_option_that_breaks_its_rule_is_refused(self):
         with pytest.raises(ValueError, match="factor should be at least 1, got 0"):
             lazy_volume(fitted(), factor=0)
+
+    def test_it_tells_what_and_where_all_of_it_would_be(self):
+        model = fitted(axis=1, unit="um", slope=2.0)
+        lazy, whole = lazy_volume(model, spacing=2.0), render_volume(model, spacing=2.0)
+        assert lazy.place.voxels.strides == (0, 0, 0)
+        np.testing.assert_array_equal(lazy.place.affine, whole.affine)
+        for name in ("shape3d", "unit", "slope", "intercept", "members"):
+            assert getattr(lazy.place, name) == getattr(whole, name)
+
+
+@pytest.fixture(scope="module")
+def bounded():
+    """Return a model of two channels that knows how far it may be off."""
+    voxels = np.stack([moving_voxels(9, 24, 28), 2 * moving_voxels(9, 24, 28)], axis=3)
+    return fit_model(scan(voxels), settings(gaussians=400)).model
+
+
+class TestUncertainty:
+    def test_the_whole_is_what_render_uncertainty_gives(self, bounded):
+        lazy, whole = lazy_uncertainty(bounded, factor=2), render_uncertainty(bounded, factor=2)
+        np.testing.assert_array_equal(np.asarray(lazy), whole.voxels, strict=True)
+        np.testing.assert_array_equal(lazy.place.affine, whole.affine)
+        assert lazy.place.members == whole.members
+        assert np.asarray(lazy)[1].any()
+
+    def test_only_the_slice_that_is_looked_at_is_bounded(self, bounded, monkeypatch):
+        bounds, usual = [], SliceRenderer.bound
+        monkeypatch.setattr(SliceRenderer, "bound", lambda one, t: (bounds.append(t), usual(one, t))[1])
+        lazy = lazy_uncertainty(bounded, factor=2)
+        assert bounds == []
+        for _ in range(2):
+            lazy[3]
+        assert bounds == [1.5]
+
+    def test_a_model_that_knows_no_bounds_is_refused_at_once(self):
+        with pytest.raises(ValueError, match="uncertainty needs a model with at least 3 measured slices"):
+            lazy_uncertainty(fitted(), factor=2)
 
 
 class TestWork:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 
 from medgs_core.fit import fit_model
 from medgs_core.formats import read_volume, write_volume
@@ -165,6 +166,9 @@ class TestStream:
         stream_volume(labeled, tmp_path / "labels.zarr", labels=True, factor=2).fill_all()
         expected = render_volume(labeled, labels=True, factor=2)
         np.testing.assert_array_equal(read_volume(tmp_path / "labels.zarr").voxels, expected.voxels)
+        stream_volume(labeled, tmp_path / "sure.zarr", labels=True, factor=2, bounds=True)
+        said = [zarr.open(str(tmp_path / name)).attrs["ome"] for name in ("labels.zarr", "sure.zarr")]
+        assert ["image-label" in one for one in said] == [True, False]
         stream_volume(labeled, tmp_path / "bounds.zarr", bounds=True, factor=2).fill_all()
         bounds = read_volume(tmp_path / "bounds.zarr")
         np.testing.assert_array_equal(bounds.voxels, render_uncertainty(labeled, factor=2).voxels)

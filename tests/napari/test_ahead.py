@@ -49,16 +49,16 @@ def settle(ahead):
 def test_the_next_slices_come_in_the_direction_of_the_slider(ahead):
     assert (ahead[WHOLE, WHOLE, slice(3, 4)] == 3).all()
     settle(ahead)
-    assert ahead._lazy.rendered == [3, 4, 5, 6]
+    assert ahead.lazy.rendered == [3, 4, 5, 6]
     ahead[WHOLE, WHOLE, slice(2, 3)]
     settle(ahead)
-    assert ahead._lazy.rendered == [3, 4, 5, 6, 2, 1, 0]
+    assert ahead.lazy.rendered == [3, 4, 5, 6, 2, 1, 0]
 
 
 def test_at_the_end_there_is_nothing_ahead(ahead):
     ahead[WHOLE, WHOLE, slice(8, 9)]
     settle(ahead)
-    assert ahead._lazy.rendered == [8]
+    assert ahead.lazy.rendered == [8]
 
 
 def test_several_slices_at_once_are_only_passed_on(ahead):
@@ -96,7 +96,7 @@ class TestGlance:
         ahead._last = 4
         assert (ahead.glance(self.ACROSS) == 99).all()
         assert told.wait(10)
-        assert ahead._lazy.rendered == [4, 3, 5, 2, 6, 1, 7, 0, 8]
+        assert ahead.lazy.rendered == [4, 3, 5, 2, 6, 1, 7, 0, 8]
         assert ahead.missing == frozenset()
         np.testing.assert_array_equal(ahead.glance(self.ACROSS)[0, 0], np.arange(9))
 

@@ -5,9 +5,11 @@ import pytest
 
 import medgs_core as medgs
 from medgs_napari._ahead import Ahead
-from medgs_napari._arrays import DRAWING, LayerArray, Nearest, Part, parts_of
+from medgs_napari._arrays import DRAWING, LayerArray, Part, parts_of
+from medgs_napari._coarse import Nearest
 from medgs_napari._frames import Frame
-from medgs_napari._rendered import frames_of_model, virtual_layers
+from medgs_napari._rendered import frames_of_model
+from medgs_napari._virtual import virtual_layers
 
 PLAIN = {"scale": (1, 1, 1)}
 

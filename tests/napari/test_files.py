@@ -8,12 +8,10 @@ import medgs_core as medgs
 from medgs_napari._files import (
     get_model_reader,
     get_nifti_reader,
-    get_zarr_reader,
     measured_values,
     nifti_layer,
     read_models,
     read_niftis,
-    read_zarrs,
 )
 from medgs_napari._layers import layer_volume, pick
 from medgs_napari._rendered import METADATA
@@ -25,6 +23,7 @@ from medgs_napari._writers import (
     write_ome_tiff,
     write_ome_zarr,
 )
+from medgs_napari._zarr_files import get_zarr_reader, read_zarrs
 
 # napari's own, about tilted slices in 2-D
 pytestmark = pytest.mark.filterwarnings("ignore:Non-orthogonal slicing:UserWarning")
@@ -48,8 +47,7 @@ def write(path, affine, voxels=VOXELS, slope=None, intercept=None):
 
 
 def layer_of(data, settings, kind="image"):
-    assert kind == "image"
-    return Image(data, **settings)
+    return {"image": Image, "labels": Labels}[kind](data, **settings)
 
 
 @pytest.fixture(params=AFFINES.values(), ids=AFFINES)
@@ -171,6 +169,43 @@ class TestOmeZarr:
         np.testing.assert_array_equal(np.asarray(back.data), VOXELS)
         assert back.dtype.itemsize <= 4
 
+    def test_labels_come_back_as_labels_to_paint_on(self, tmp_path):
+        layer = Labels(VOXELS, **PLACES["turned"], **UNITS)
+        (path,) = write_labels_ome_zarr(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        back = layer_of(*read_zarrs(path)[0])
+        assert isinstance(back, Labels)
+        back.data_setitem((np.array([2]), np.array([3]), np.array([1])), 77)
+        assert back.data[2, 3, 1] == 77
+        assert medgs.read_volume(path).voxels.max() == VOXELS.max()
+
+    def test_streamed_labels_open_as_labels_and_say_what_is_missing(self, tmp_path, model):
+        voxels = np.zeros(model.volume.shape3d, np.uint8)
+        voxels[10:20, 10:20, ::4] = 3
+        labeled = medgs.fit_labels(model, medgs.Volume(voxels, model.volume.affine, "mm"))
+        stream = medgs.stream_volume(labeled, tmp_path / "a.zarr", labels=True, factor=2)
+        stream.fill(4)
+        back = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        assert isinstance(back, Labels)
+        np.testing.assert_array_equal(back.data[4], medgs.render_slice(labeled, 2.0, labels=True).T)
+        assert back.metadata[METADATA].summary() == "1 of 17 slices RENDERED\n16 NOT RENDERED YET"
+
+    def test_how_sure_labels_are_opens_as_an_image(self, tmp_path, model):
+        medgs.stream_volume(model, tmp_path / "a.zarr", bounds=True).fill_all()
+        assert read_zarrs(str(tmp_path / "a.zarr"))[0][2] == "image"
+
+    def test_labels_of_other_programs_open_as_labels(self, tmp_path):
+        import zarr
+
+        axes = [{"name": axis, "type": "space"} for axis in "zyx"]
+        scale = {"type": "scale", "scale": [3.0, 0.5, 0.7]}
+        image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
+        facts = {"multiscales": [image], "image-label": {"source": {"image": "../../"}}}
+        group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2, attributes=facts)
+        group.create_array("0", shape=VOXELS.shape, dtype=VOXELS.dtype)[...] = VOXELS
+        back = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        assert isinstance(back, Labels)
+        np.testing.assert_array_equal(back.data, VOXELS)
+
     def test_slices_of_ours_are_read_when_they_are_looked_at(self, tmp_path, monkeypatch):
         medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")
         ((data, _, _),) = read_zarrs(str(tmp_path / "a.zarr"))
@@ -181,6 +216,24 @@ class TestOmeZarr:
         )
         np.testing.assert_array_equal(np.asarray(data[2]), VOXELS[:, :, 2].T)
         assert [key[2] for key in read] == [slice(2, 3)]
+
+    def test_in_3d_a_large_one_is_thinned_and_never_read_as_a_whole(self, tmp_path, monkeypatch):
+        voxels = np.arange(300, dtype=np.uint16)[:, None, None] + np.zeros((1, 4, 520), np.uint16)
+        voxels[:, :, 260:] += 1000
+        medgs.write_volume(medgs.Volume(voxels, np.diag([0.5, 2.0, 0.5, 1.0])), tmp_path / "a.zarr")
+        layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        fine, coarse = layer.data
+        assert (fine.shape, coarse.shape) == ((520, 4, 300), (256, 4, 256))
+        assert layer.contrast_limits == [0.0, 1299.0]
+        read, plain = [], medgs.StreamedVolume.__getitem__
+        monkeypatch.setattr(
+            medgs.StreamedVolume, "__getitem__", lambda one, key: (read.append(plain(one, key)), read[-1])[1]
+        )
+        shown = np.asarray(coarse)
+        assert max(one.size for one in read) <= 520 * 300
+        assert sum(one.size for one in read) <= 4 * 520 * 300
+        for z, x in ((0, 0), (100, 100), (255, 255)):
+            assert shown[z, 0, x] == voxels[x * 300 // 256, 0, z * 520 // 256]
 
     def test_a_folder_that_is_looked_at_is_not_replaced(self, tmp_path):
         medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")

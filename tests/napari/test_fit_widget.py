@@ -521,8 +521,14 @@ class TestForm:
 
 
 @pytest.mark.parametrize(
-    ("step", "left", "text"),
-    [(0, np.nan, " …"), (1, 900.0, ": step 1 of 100"), (50, 4.2, ": step 50 of 100, about 4 s left")],
+    ("step", "left", "scores", "text"),
+    [
+        (0, np.nan, {}, " …"),
+        (1, 900.0, {}, ": step 1 of 100"),
+        (30, 9.1, {}, ": step 30 of 100, at most 9 s left"),
+        (50, 4.2, {"medgs": 30.0}, ": step 50 of 100, about 4 s left"),
+    ],
 )
-def test_time_left_is_told_once_it_is_known(step, left, text):
-    assert _fit_widget._time_left(medgs.FitState("fitting", step, 100, seconds_left=left)) == text
+def test_time_left_is_told_once_it_is_known_and_at_most_while_a_fit_may_end_early(step, left, scores, text):
+    state = medgs.FitState("fitting", step, 100, seconds_left=left, scores=scores)
+    assert _fit_widget._time_left(state) == text

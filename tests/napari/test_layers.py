@@ -9,7 +9,7 @@ from medgs_napari._axes import guess_slice_axis, size_note
 from medgs_napari._fit_task import order_fit
 from medgs_napari._frames import axis_names, frame_of_volume
 from medgs_napari._layers import METADATA, Origin, layer_data, layer_volume, pick
-from medgs_napari._rendered import virtual_layers
+from medgs_napari._virtual import virtual_layers
 
 VOXELS = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
 PLACES = {

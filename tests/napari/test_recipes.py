@@ -114,6 +114,17 @@ def test_copied_rendering_renders_the_same(fitted, tmp_path, monkeypatch, capsys
     assert (medgs.read_volume("uncertainty.nii.gz" if uncertainty else "fine.nii.gz").voxels == wanted).all()
 
 
+def test_uncertainty_that_was_streamed_is_copied_as_a_stream(fitted, tmp_path, monkeypatch, capsys):
+    _, model, path = fitted
+    monkeypatch.chdir(tmp_path)
+    recipe = RenderRecipe({"factor": 2}, uncertainty=True, streamed=True)
+    wanted = medgs.render_uncertainty(model, factor=2).voxels
+    exec(compile(recipe.python(str(path)), "recipe", "exec"), {})
+    np.testing.assert_array_equal(medgs.read_volume("fine.ome.zarr").voxels, wanted)
+    assert main([*shlex.split(recipe.command(str(path)))[1:], "--quiet"]) == 0
+    np.testing.assert_array_equal(medgs.read_volume("uncertainty.ome.zarr").voxels, wanted)
+
+
 def test_a_rendering_of_two_images_writes_both():
     recipe = RenderRecipe({"isotropic": True}, images=2)
     assert "medgs.split_volume(volume)" in recipe.python("m.medgs")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from napari.layers import Points
+from napari.layers import Labels, Points
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
@@ -8,6 +8,7 @@ import medgs_core as medgs
 from medgs_napari._jobs import Job
 from medgs_napari._render_widget import RenderWidget
 from medgs_napari._session import Fitted, fitted_from_file, session_of
+from medgs_napari._writers import write_labels
 
 from .conftest import needs_display
 
@@ -278,7 +279,7 @@ def test_slices_lie_where_they_are_asked_for(viewer, dock, key, field, value, sl
 def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
     choose(dock.form.sampling, "positions")
     for text, sentence in (
-        ("0, 1, 3", "must be evenly spaced"),
+        ("0, 1, 3", "must be evenly spaced, got gaps from 3 to 6 mm; give a spacing, or positions at equal distances"),
         ("2, 1", "positions must increase"),
         ("0, 99", "positions must lie between"),
         ("one", "positions should be"),
@@ -287,6 +288,9 @@ def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
         dock.form.values["positions"].value = text
         assert sentence in dock.plan.text()
         assert not dock.interpolate.isEnabled()
+        assert not dock.uncertainty.isEnabled()
+    dock.form.values["positions"].value = "0, 1.5, 3"
+    assert dock.interpolate.isEnabled()
 
 
 def test_uncertainty_is_a_layer_of_its_own(qtbot, viewer, dock, model):
@@ -294,8 +298,23 @@ def test_uncertainty_is_a_layer_of_its_own(qtbot, viewer, dock, model):
     done(qtbot, dock)
     (layer,) = viewer.layers
     assert (layer.name, layer.colormap.name, layer.dtype) == ("scan uncertainty", "red", np.float32)
-    np.testing.assert_array_equal(layer.data, medgs.render_uncertainty(model, factor=4).voxels.transpose(2, 1, 0))
-    assert not layer.data[::4].any()
+    bounds = medgs.render_uncertainty(model, factor=4).voxels.transpose(2, 1, 0)
+    np.testing.assert_array_equal(np.asarray(layer.data), bounds)
+    assert not bounds[::4].any()
+    assert bounds[2].max() > layer.contrast_limits[1] * 0.5 > 0
+
+
+@pytest.mark.parametrize("shown", ["streamed", "folder"])
+def test_uncertainty_is_kept_as_the_slices_are(qtbot, viewer, dock, model, tmp_path, shown):
+    choose(dock.form.shown_as, shown)
+    dock.form.folder.setText(str(tmp_path / "fine"))
+    dock.uncertainty.click()
+    done(qtbot, dock)
+    (layer,) = viewer.layers
+    bounds = medgs.render_uncertainty(model, factor=4).voxels
+    np.testing.assert_array_equal(np.asarray(layer.data), bounds.transpose(2, 1, 0))
+    if shown == "folder":
+        np.testing.assert_array_equal(medgs.read_volume(tmp_path / "fine uncertainty.ome.zarr").voxels, bounds)
 
 
 def test_a_model_without_its_source_has_no_uncertainty(qtbot, viewer, dock, model, tmp_path, complaints):
@@ -306,6 +325,117 @@ def test_a_model_without_its_source_has_no_uncertainty(qtbot, viewer, dock, mode
     done(qtbot, dock)
     assert "uncertainty needs a model with at least 3 measured slices" in complaints[0]
     assert not dock.uncertainty.isHidden()
+
+
+class TestLabels:
+    DRAWN = (2, 4, 6)
+
+    @pytest.fixture
+    def labeled(self, viewer, dock, model):
+        """Return a model of the list with labels."""
+        (fitted,) = session_of(viewer).models
+        self.relabel(viewer, fitted, model, 30)
+        return fitted
+
+    def relabel(self, viewer, fitted, model, end):
+        voxels = np.zeros(model.volume.shape3d, np.uint8)
+        for k in self.DRAWN:
+            voxels[10 + k : end, 10:20, k] = 3
+        painted = medgs.Volume(voxels, model.volume.affine, "mm")
+        session_of(viewer).relabel(fitted, medgs.fit_labels(model, painted))
+
+    def whole(self, fitted, factor=4):
+        return medgs.render_volume(fitted.model, labels=True, factor=factor).voxels
+
+    def test_only_a_model_with_labels_offers_them(self, viewer, dock, labeled, model):
+        assert dock.labels.isEnabled()
+        session_of(viewer).add(fitted_from_file(model, "bare.medgs"))
+        assert not dock.labels.isEnabled()
+        assert dock.interpolate.isEnabled()
+
+    @pytest.mark.parametrize("shown", ["virtual", "streamed", "folder"])
+    def test_they_stand_where_the_image_does_and_are_kept_as_it_is(self, qtbot, viewer, dock, labeled, tmp_path, shown):
+        choose(dock.form.shown_as, shown)
+        dock.form.folder.setText(str(tmp_path / "fine"))
+        for pressed in (dock.interpolate, dock.labels, dock.labels):
+            pressed.click()
+            done(qtbot, dock)
+        image, labels = viewer.layers
+        assert isinstance(labels, Labels)
+        assert labels.name == "scan labels interpolated"
+        assert np.issubdtype(labels.dtype, np.integer)
+        np.testing.assert_array_equal(labels.extent.world, image.extent.world)
+        assert labels.units == image.units
+        assert labels.axis_labels == image.axis_labels
+        np.testing.assert_array_equal(np.asarray(labels.data), self.whole(labeled).transpose(2, 1, 0))
+        if shown == "folder":
+            np.testing.assert_array_equal(
+                medgs.read_volume(tmp_path / "fine labels.ome.zarr").voxels, self.whole(labeled)
+            )
+
+    def test_the_corner_tells_painted_from_propagated(self, viewer, dock, labeled):
+        dock.labels.click()
+        for index, words in ((8, "PAINTED\nslice 2"), (9, "PROPAGATED\nbetween slices 2 and 3 (2.25)")):
+            viewer.dims.set_current_step(0, index)
+            assert viewer.canvas.overlays.text.text == words
+
+    def test_labels_painted_anew_are_another_layer(self, viewer, dock, labeled, model):
+        dock.labels.click()
+        self.relabel(viewer, labeled, model, 36)
+        dock.labels.click()
+        _, new = viewer.layers
+        np.testing.assert_array_equal(np.asarray(new.data), self.whole(labeled).transpose(2, 1, 0))
+
+    def test_a_cross_section_begins_with_what_was_painted_and_becomes_what_is_rendered(
+        self, qtbot, viewer, dock, labeled
+    ):
+        dock.labels.click()
+        (layer,) = viewer.layers
+        viewer.dims.order = (1, 0, 2)
+        viewer.dims.set_current_step(1, 15)
+        whole = self.whole(labeled).transpose(2, 1, 0)[:, 15]
+        np.testing.assert_array_equal(layer._slice.image.raw[8], whole[8])
+        qtbot.waitUntil(lambda: np.array_equal(layer._slice.image.raw, whole), timeout=TIMEOUT)
+
+    @pytest.mark.parametrize(("shown", "can_paint"), [("virtual", False), ("streamed", True), ("folder", False)])
+    def test_only_what_is_in_memory_can_be_painted_on(self, qtbot, viewer, dock, labeled, tmp_path, shown, can_paint):
+        choose(dock.form.shown_as, shown)
+        dock.form.folder.setText(str(tmp_path / "fine"))
+        dock.labels.click()
+        done(qtbot, dock)
+        assert viewer.layers[0].editable == can_paint
+
+    def test_unfinished_labels_cannot_be_saved(self, qtbot, viewer, dock, labeled, monkeypatch, tmp_path):
+        choose(dock.form.shown_as, "streamed")
+        with monkeypatch.context() as held:
+            hold_after(held, 3)
+            dock.labels.click()
+            qtbot.waitUntil(lambda: dock._stream is not None and dock._stream[0].ready.sum() == 3, timeout=TIMEOUT)
+            dock.panel.cancel.click()
+            done(qtbot, dock)
+        with pytest.raises(ValueError, match="must have all its slices to be saved"):
+            write_labels(str(tmp_path / "a.nii"), *viewer.layers[0].as_layer_data_tuple()[:2])
+
+    def test_what_is_copied_renders_the_same_labels(self, dock, labeled, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        medgs.save_model(labeled.model, "model.medgs")
+        dock.labels.click()
+        dock.copies.python.click()
+        exec(compile(QApplication.clipboard().text(), "copied", "exec"), {})
+        np.testing.assert_array_equal(medgs.read_volume("fine.nii.gz").voxels, self.whole(labeled))
+        dock.copies.command.click()
+        assert QApplication.clipboard().text() == "medgs render model.medgs -o fine.nii.gz --factor 4 --labels\n"
+
+    def test_labels_alone_offer_nothing_else(self, viewer, dock, labeled):
+        voxels = np.zeros((20, 24, 9), np.uint8)
+        voxels[5:15, 5:15] = 1
+        drawn = medgs.Volume(voxels, np.eye(4), "um")
+        alone = medgs.fit_model(None, medgs.FitConfig(preset="fast", steps=10, axis="2"), labels=drawn).model
+        session_of(viewer).add(fitted_from_file(alone, "alone.medgs"))
+        assert dock.labels.isEnabled()
+        assert not dock.interpolate.isEnabled()
+        assert not dock.uncertainty.isEnabled()
+        assert dock.plan.text() == "33 slices, 0.25 um apart, 9 of them painted."
 
 
 def test_the_viewer_says_what_is_shown_until_it_is_told_not_to(viewer, dock):

@@ -5,8 +5,15 @@ from napari.components import ViewerModel
 import medgs_core as medgs
 from medgs_napari._jobs import Job
 from medgs_napari._marks import SliceMarks, describe_shown
-from medgs_napari._rendered import METADATA, describe_slices, frames_of_model, virtual_layers
+from medgs_napari._rendered import METADATA, describe_slices, frames_of_model
+from medgs_napari._session import Fitted
 from medgs_napari._stream import Stream, stream_in_folders, stream_in_memory
+from medgs_napari._subject import subject_of
+from medgs_napari._virtual import virtual_layers
+
+
+def fitted(model):
+    return Fitted("scan", model, frames_of_model(model))
 
 
 @pytest.fixture
@@ -49,7 +56,8 @@ class TestStream:
     def stream(self, request, layers, model, tmp_path):
         if request.param == "memory":
             return stream_in_memory(layers)
-        return stream_in_folders(model, medgs.RenderConfig(factor=4), layers, str(tmp_path / "fine.ome.zarr"))
+        subject = subject_of(fitted(model), "interpolated", medgs.RenderConfig(factor=4))
+        return stream_in_folders(subject, layers, str(tmp_path / "fine.ome.zarr"))
 
     def test_a_stream_gives_what_the_virtual_layer_shows(self, stream, layers):
         run(stream)
@@ -109,9 +117,9 @@ class TestStream:
         first = medgs.Volume(scan.transpose(2, 1, 0), np.diag([0.7, 0.8, 3.0, 1.0]))
         second = medgs.Volume(np.stack([first.voxels] * 2, axis=3).astype(np.float32), first.affine)
         model = medgs.fit_model(medgs.combine_volumes(first, second), medgs.FitConfig(preset="fast", steps=10)).model
-        config = medgs.RenderConfig(factor=2)
-        layers = virtual_layers("both", model, frames_of_model(model), config)
-        stream = stream_in_folders(model, config, layers, str(tmp_path / "fine.zarr"))
+        subject = subject_of(fitted(model), "interpolated", medgs.RenderConfig(factor=2))
+        layers = subject.layers()
+        stream = stream_in_folders(subject, layers, str(tmp_path / "fine.zarr"))
         run(stream)
         assert len(stream.layers) == 3
         for made, virtual in zip(stream.layers, layers, strict=True):

@@ -9,8 +9,9 @@ from napari.components import ViewerModel
 
 import medgs_core as medgs
 from medgs_napari._marks import describe_shown
-from medgs_napari._rendered import frames_of_model, virtual_layers
+from medgs_napari._rendered import frames_of_model
 from medgs_napari._sections import ahead_of, watch_sections
+from medgs_napari._virtual import virtual_layers
 
 from .conftest import needs_display
 
@@ -69,8 +70,8 @@ def test_a_turned_view_answers_at_once_and_ends_at_the_truth(
     layer = add(viewer, drawn)
     ahead = ahead_of(layer)
     main, asked = threading.current_thread(), []
-    render = ahead._lazy.plane
-    monkeypatch.setattr(ahead._lazy, "plane", lambda i: asked.append((threading.current_thread(), i)) or render(i))
+    render = ahead.lazy.plane
+    monkeypatch.setattr(ahead.lazy, "plane", lambda i: asked.append((threading.current_thread(), i)) or render(i))
     viewer.dims.order = order
     # a canvas that is turned is drawn once as if it had one slice, the first, before it is drawn as it is
     assert {i for thread, i in asked if thread is main} <= {0}

@@ -6,8 +6,9 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
-from medgs_napari._label_layers import CONFIDENCE, FINE, LABELS, WORDS
+from medgs_napari._label_layers import CONFIDENCE, FINE, LABELS
 from medgs_napari._marks import describe_shown
+from medgs_napari._rendered import LABEL_WORDS
 from medgs_napari._results import find_results
 from medgs_napari._segment_widget import SegmentWidget
 from medgs_napari._session import fitted_from_file, session_of
@@ -164,7 +165,7 @@ def test_the_corner_tells_painted_from_propagated(qtbot, viewer, fitted, dock):
     paint(viewer.layers[0])
     propagated(qtbot, dock)
     viewer.layers.selection.active = find_results(viewer, fitted)[LABELS]
-    for index, words in ((4, f"{WORDS[0]}\nslice 4"), (5, f"{WORDS[1]}\nslice 5")):
+    for index, words in ((4, f"{LABEL_WORDS[0]}\nslice 4"), (5, f"{LABEL_WORDS[1]}\nslice 5")):
         viewer.dims.set_current_step(0, index)
         assert describe_shown(viewer) == words
 
@@ -176,11 +177,35 @@ def test_confidence_is_a_layer_that_is_sure_of_painted_slices(qtbot, viewer, fit
     propagated(qtbot, dock)
     for _ in range(2):
         dock.confidence.click()
-        done(qtbot, dock)
+    assert dock.panel.job is None
     assert len(viewer.layers) == 3
     layer = find_results(viewer, fitted)[CONFIDENCE]
-    assert np.all(layer.data[list(DRAWN)] == 1)
-    assert 0.5 <= layer.data.min() < 0.9
+    sure = np.asarray(layer.data)
+    np.testing.assert_array_equal(sure, confidence_of(fitted.model, 1))
+    assert np.all(sure[list(DRAWN)] == 1)
+    assert 0.5 <= sure.min() < 0.9
+
+
+def confidence_of(model, factor):
+    return medgs.render_uncertainty(model, labels=True, factor=factor).voxels.transpose(2, 1, 0)
+
+
+def test_confidence_is_as_fine_as_the_labels_and_follows_what_is_painted_next(qtbot, viewer, fitted, dock):
+    dock.form.new.click()
+    painted = viewer.layers[0]
+    paint(painted)
+    dock.form.factor.setValue(3)
+    propagated(qtbot, dock)
+    dock.confidence.click()
+    layer, fine = (find_results(viewer, fitted)[what] for what in (CONFIDENCE, FINE))
+    np.testing.assert_array_equal(layer.extent.world, fine.extent.world)
+    before = np.asarray(layer.data)
+    np.testing.assert_array_equal(before, confidence_of(fitted.model, 3))
+    painted.data[5, 10:20, 20:30] = 1
+    propagated(qtbot, dock)
+    assert find_results(viewer, fitted)[CONFIDENCE] is layer
+    assert np.any(np.asarray(layer.data) != before)
+    np.testing.assert_array_equal(np.asarray(layer.data), confidence_of(fitted.model, 3))
 
 
 def test_labels_elsewhere_are_a_sentence_and_the_button_stays(qtbot, viewer, fitted, dock, complaints):

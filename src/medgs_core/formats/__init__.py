@@ -82,10 +82,19 @@ def read_volume(
     return replace(found, positions=np.asarray(positions, dtype=np.float64))
 
 
-def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
+def write_volume(volume: Volume, path: str | os.PathLike[str], *, labels: bool = False) -> None:
     """Write the volume to a NIfTI, TIFF or OME-TIFF file, or an OME-Zarr folder.
 
     An older one is replaced only by a complete one, and a folder only if it is a Zarr store.
+
+    Parameters
+    ----------
+    volume : Volume
+        What to write.
+    path : path
+        Its ending names the format.
+    labels : bool
+        Whether values are label ids; OME-Zarr tells viewers so, the other formats have no word for it.
 
     Raises
     ------
@@ -97,7 +106,7 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     if is_store_name(target):
         check_replaceable(target)
         with replaced_folder(target) as folder:
-            _write_store(volume, folder)
+            _write_store(volume, folder, labels)
         return
     check_single(volume, target)
     check_evenly_spaced(volume, target)
@@ -136,10 +145,10 @@ def check_volume_output(path: str | os.PathLike[str], volume: Volume | None = No
         _tiff.check_holds(volume)
 
 
-def _write_store(volume: Volume, folder: Path) -> None:
+def _write_store(volume: Volume, folder: Path, labels: bool) -> None:
     """Write all slices into a new OME-Zarr folder, from threads of their own, which an interrupt does not break off."""
     axis = resolve_axis(volume, "auto")
-    store = create_volume(folder, volume, axis)
+    store = create_volume(folder, volume, axis, labels=labels)
     planes = np.moveaxis(volume.voxels, axis, 0)
     for _ in follow_threads(lambda i: store.write_slice(i, planes[i]), range(len(planes)), volume.voxels[0].nbytes):
         pass

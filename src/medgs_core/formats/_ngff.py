@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 OURS = "medgs"
 """Attribute with what NGFF cannot hold."""
 
+LABELS = "image-label"
+"""NGFF's attribute of images whose values are label ids."""
+
 VERSION = "0.5"
 LEVEL = "0"
 """Path of the only level that is written."""

@@ -13,6 +13,7 @@ from medgs_core.arrays import Voxels
 from medgs_core.formats._axes import cut_volume
 from medgs_core.formats._decoding import Choice, chosen_volume, decoding
 from medgs_core.formats._ngff import (
+    LABELS,
     LEVEL,
     OURS,
     Image,
@@ -104,16 +105,19 @@ def check_holds(volume: Volume) -> None:
         )
 
 
-def create(path: Path, facts: StoreFacts, shape: Sequence[int], dtype: np.dtype[Any], name: str) -> tuple[Any, Any]:
-    """Return the group and the array of a new store for a volume of a shape."""
+def create(
+    path: Path, facts: StoreFacts, shape: Sequence[int], dtype: np.dtype[Any], name: str, *, labels: bool
+) -> tuple[Any, Any]:
+    """Return the group and the array of a new store for a volume of a shape, or for labels."""
     import zarr
     from zarr.codecs import ZstdCodec
 
     ndim = len(shape)
-    attributes = {"ome": ome_facts(facts, ndim, name), OURS: facts.model_dump(mode="json")}
-    axes = attributes["ome"]["multiscales"][0]["axes"]
+    ome = ome_facts(facts, ndim, name) | ({LABELS: {}} if labels else {})
+    axes = ome["multiscales"][0]["axes"]
     sizes = [*shape[3:], *(shape[axis] for axis in facts.order)]
     pieces = [1] * (ndim - 3) + [1 if axis == facts.axis else _piece(shape[axis]) for axis in facts.order]
+    attributes = {"ome": ome, OURS: facts.model_dump(mode="json")}
     group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
     array = group.create_array(
         LEVEL,

@@ -143,7 +143,12 @@ class StreamedVolume:
 
 
 def create_volume(
-    path: str | os.PathLike[str], like: Volume, axis: int, *, made_of: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    like: Volume,
+    axis: int,
+    *,
+    made_of: Mapping[str, Any] | None = None,
+    labels: bool = False,
 ) -> StreamedVolume:
     """Return a new volume in an OME-Zarr folder, none of its slices written yet.
 
@@ -158,6 +163,8 @@ def create_volume(
         Along which the slices lie, 0, 1 or 2: each becomes one file, or several where it is large.
     made_of : mapping, optional
         JSON types, kept with it, for who wants to know if a folder is the one to go on with.
+    labels : bool
+        Whether values are label ids, which the folder then tells viewers.
 
     Raises
     ------
@@ -179,7 +186,7 @@ def create_volume(
         raise ValueError(f"A new volume must have a folder of its own, got '{target}', where one is; change the name.")
     facts = store_facts(like, axis, (), made_of or {})
     try:
-        group, array = _zarr.create(target, facts, like.voxels.shape, like.voxels.dtype, stem(target))
+        group, array = _zarr.create(target, facts, like.voxels.shape, like.voxels.dtype, stem(target), labels=labels)
     except OSError as error:
         raise unwritable(target, error) from error
     return StreamedVolume(target, group, array, facts)

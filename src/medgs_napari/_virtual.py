@@ -1,0 +1,164 @@
+"""Layers that render on access: images, how far they may be off, labels, and how sure these are.
+
+A model, its frames and the settings of a rendering come in; data and settings of layers go out. Nothing is rendered but
+what is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medgs_napari._ahead import Ahead
+from medgs_napari._arrays import LayerArray, Part, virtual_levels
+from medgs_napari._between import Between
+from medgs_napari._coarse import Nearest
+from medgs_napari._frames import Frame
+from medgs_napari._rendered import METADATA, Drawn, blank_layers, describe_slices, regular_sampling
+
+if TYPE_CHECKING:
+    import medgs_core as medgs
+
+UNCERTAINTY_COLORS = "red"
+BRIGHTEST_PERCENTILE = 99.5
+
+OPACITY = 0.5
+SURE = (0.5, 1.0)
+"""The least and the largest probability that the likeliest of two labels has."""
+
+CONFIDENCE_COLORS = "viridis"
+
+
+def virtual_layers(
+    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
+) -> list[Drawn]:
+    """Return layers of the images of a model, one per image and channel.
+
+    Raises
+    ------
+    ValueError
+        If a setting breaks its rule, or the slices are not evenly spaced.
+    """
+    import medgs_core as medgs
+
+    sampling = regular_sampling(model, config)
+    lazy = medgs.lazy_volume(model, config)
+    standin = Between(model.volume, model.axis, model.skipped, lazy.coordinates) if model.has_source else None
+    fine = Ahead(lazy, standin)
+    coarse = Nearest(model.volume, model.axis, model.skipped, lazy.coordinates)
+    layers = []
+    for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):
+        if model.has_source:
+            data: Any = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
+        else:
+            data = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
+        settings = {**drawn.settings, "multiscale": len(data) > 1}
+        settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
+        layers.append(replace(drawn, data=data if len(data) > 1 else data[0], settings=settings))
+    return layers
+
+
+def virtual_bounds(
+    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
+) -> list[Drawn]:
+    """Return layers of the bounds of the error, one per image and channel; one slice is rendered for their contrast.
+
+    Raises
+    ------
+    ValueError
+        As of `virtual_layers`, or if the model knows no bounds.
+    """
+    import medgs_core as medgs
+
+    sampling = regular_sampling(model, config)
+    lazy = medgs.lazy_uncertainty(model, config)
+    fine, place = Ahead(lazy), lazy.place
+    middle = _farthest_slice(lazy.coordinates)
+    plain = tuple(replace(frame, look={}, rgb=False) for frame in frames)
+    layers = []
+    for drawn in blank_layers(name, place, plain, sampling.start, sampling.step):
+        axis = drawn.frame.slice_axis
+        typical = LayerArray(lazy, drawn.frame, drawn.part, place)[(slice(None),) * axis + (middle,)]
+        brightest = float(np.percentile(typical, BRIGHTEST_PERCENTILE)) or 1.0
+        settings = {
+            **drawn.settings,
+            "colormap": UNCERTAINTY_COLORS,
+            "blending": "additive",
+            "contrast_limits": (0.0, brightest),
+            "metadata": {METADATA: describe_slices(model, config, axis)},
+        }
+        layers.append(replace(drawn, data=LayerArray(fine, drawn.frame, drawn.part, place), settings=settings))
+    return layers
+
+
+def virtual_labels(
+    name: str,
+    model: medgs.FittedModel,
+    frames: Sequence[Frame],
+    config: medgs.RenderConfig,
+    known: medgs.Volume | None = None,
+) -> list[Drawn]:
+    """Return the layer of the labels of a model.
+
+    Parameters
+    ----------
+    name, model, frames, config
+        As of `virtual_layers`; the config asks for labels.
+    known : Volume, optional
+        The labels on all slices of the image, if they are at hand: they stand in for what is not rendered yet, and are
+        shown in 3-D. Without them the painted slices stand in.
+
+    Raises
+    ------
+    ValueError
+        As of `virtual_layers`, or if the model has no labels.
+    """
+    import medgs_core as medgs
+
+    lazy = medgs.lazy_volume(model, config)
+    assert model.labels is not None  # or there would be no such volume
+    annotation, places = model.labels.annotation, lazy.coordinates
+    if known is None:
+        unknown = tuple(k for k in range(len(annotation)) if k not in annotation.annotated)
+        fine = Ahead(lazy, Between(annotation.volume, model.axis, unknown, places, labels=True))
+        levels = [LayerArray(fine, frames[0], Part(), lazy.place)]
+    else:
+        fine = Ahead(lazy, Between(known, model.axis, (), places, labels=True))
+        levels = virtual_levels(fine, Nearest(known, model.axis, (), places), frames[0], Part(), known)
+    several = len(levels) > 1
+    drawn = _of_labels(name, model, frames[0], config, levels if several else levels[0])
+    return [replace(drawn, kind="labels", settings={**drawn.settings, "multiscale": several})]
+
+
+def virtual_confidence(
+    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
+) -> Drawn:
+    """Return the layer of the probability that each label is right; parameters and errors as of `virtual_labels`."""
+    import medgs_core as medgs
+
+    lazy = medgs.lazy_uncertainty(model, config)
+    drawn = _of_labels(name, model, frames[0], config, LayerArray(Ahead(lazy), frames[0], Part(), lazy.place))
+    return replace(drawn, settings={**drawn.settings, "colormap": CONFIDENCE_COLORS, "contrast_limits": SURE})
+
+
+def _of_labels(name: str, model: medgs.FittedModel, frame: Frame, config: medgs.RenderConfig, data: Any) -> Drawn:
+    """Return a layer that lies over the image."""
+    sampling = regular_sampling(model, config)
+    slices = describe_slices(model, config, frame.slice_axis)
+    settings = {
+        **frame.placed(sampling.start, sampling.step),
+        "name": name,
+        "opacity": OPACITY,
+        "metadata": {METADATA: slices},
+    }
+    return Drawn(data, settings, Part(), frame)
+
+
+def _farthest_slice(coordinates: Any) -> int:
+    """Return which slice is farthest from the measured ones beside it; the middle one of several such."""
+    apart = np.abs(np.asarray(coordinates) % 1.0 - 0.5)
+    farthest = np.flatnonzero(np.isclose(apart, apart.min()))
+    return int(farthest[len(farthest) // 2])

@@ -108,9 +108,10 @@ class FitRun:
 
     def _show_labels(self, fitted: Fitted, outcome: Outcome[Fit]) -> None:
         """Show the labels of a fit that has some."""
-        labels, painted = outcome.result and outcome.result.labels, self.order.labels
+        labels = None if outcome.result is None else outcome.result.labels
         if labels is None:
             return
+        painted = self.order.labels
         layer_id = "" if painted is None else painted.layer_id
         layer = next((one for one in self._viewer.layers if one.unique_id == layer_id), None)
         if layer is not None:

@@ -45,7 +45,7 @@ class RenderWidget(QWidget):
         self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form = RenderForm()
         self.plan = note()
-        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", lambda: attempt(self._render))
+        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", self._begin)
         self.uncertainty = button(
             "Uncertainty", "Show a layer with the bound that nine in ten errors stay within.", self._uncertainty
         )
@@ -92,6 +92,9 @@ class RenderWidget(QWidget):
                 possible = False
         self.interpolate.setEnabled(possible)
         self.uncertainty.setEnabled(possible)
+
+    def _begin(self) -> None:
+        attempt(self._render)
 
     def _render(self) -> None:
         fitted = self.models.model

@@ -13,12 +13,12 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 from medgs_napari._amounts import duration
 from medgs_napari._axes import size_note
 from medgs_napari._curve import FitCurve
-from medgs_napari._dock import CopyButtons, attempt, dock_layout
+from medgs_napari._dock import CopyButtons, dock_layout
 from medgs_napari._estimate import estimate_job, what_matters
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
-from medgs_napari._jobs import Job, Outcome
+from medgs_napari._jobs import Job, Outcome, explain
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
@@ -91,7 +91,7 @@ class FitWidget(QWidget):
         return run
 
     def _start(self) -> None:
-        attempt(lambda: self._begin(self.form.order()))
+        self._begin(self.form.order())
 
     def _resume(self) -> None:
         stopped = self._to_resume()
@@ -221,8 +221,8 @@ class FitWidget(QWidget):
         large = size_note(layer, axis)
         try:
             order = self.form.order()
-        except ValueError as mistake:
-            self._say_plan(str(mistake))
+        except Exception as error:  # labels may be read from a disk, or computed, now
+            self._say_plan(explain(error))
             return
         if large:
             self._say_plan(large)
@@ -273,6 +273,8 @@ def _ending(fitted: Fitted | None, outcome: Outcome[Any]) -> str:
     scores = fitted.model.scores
     if OURS not in scores:
         return begun
+    if math.isinf(scores[OURS]):
+        return f"{begun} Hidden slices were predicted exactly."
     better = scores[OURS] - scores[REFERENCE]
     compared = f"{abs(better):.1f} dB {'better' if better >= 0 else 'worse'} than linear interpolation"
     return f"{begun} Hidden slices were predicted at {scores[OURS]:.1f} dB, {compared}."

@@ -5,13 +5,14 @@ Nothing here knows Qt. The thread only leaves word; whoever owns the window call
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -149,14 +150,35 @@ class Job(Generic[Result]):
         except Stopped:
             outcome = Outcome(self._kept)
         except BaseException as error:  # also SystemExit: a thread that ends without a word leaves a stuck button
-            sentence = explain(error)
-            _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
+            sentence = account(error)
             traceback.clear_frames(error.__traceback__)  # they hold the image and the model
             outcome = Outcome(self._kept, sentence)
         self._kept = None
         del work
         _free_gpu()
         self._outcome = outcome
+
+
+def account(error: BaseException) -> str:
+    """Return what went wrong and what to do about it, in one sentence; the traceback goes into the log."""
+    sentence = explain(error)
+    _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
+    return sentence
+
+
+@contextlib.contextmanager
+def unmuted() -> Iterator[None]:
+    """Let mistakes out of a writer: napari takes a `ValueError` for there being none, and tells that in its place.
+
+    Raises
+    ------
+    OSError
+        With the sentence of the mistake.
+    """
+    try:
+        yield
+    except ValueError as mistake:
+        raise OSError(str(mistake)) from mistake
 
 
 def explain(error: BaseException) -> str:
@@ -169,6 +191,8 @@ def explain(error: BaseException) -> str:
             f"Memory must hold the image, the model and the slices under way, got too little ({reason}); close other "
             "images, take the preset fast or fewer Gaussians, or compute on the CPU."
         )
+    if isinstance(error, OSError):
+        return f"Data on a disk must be within reach, got {reason}; look for the file, the disk or the connection."
     return (
         f"This should not have happened: {type(error).__name__}: {reason}; the traceback is in napari's log, please "
         "report it together with what This machine in the help window tells, or `medgs doctor` prints."

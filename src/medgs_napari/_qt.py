@@ -21,6 +21,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from medgs_napari._jobs import account
+
 CHOICE_LENGTH = 17
 """Characters of a choice that are always seen."""
 
@@ -36,6 +38,16 @@ def tell(sentence: str) -> None:
 def complain(sentence: str) -> None:
     """Show what went wrong."""
     show_error(sentence)
+
+
+def attempt(action: Callable[[], Any]) -> bool:
+    """Do something; tell what went wrong, as a job does, and return whether nothing did."""
+    try:
+        action()
+    except Exception as error:
+        complain(account(error))
+        return False
+    return True
 
 
 def copy_text(text: str, what: str) -> None:
@@ -100,10 +112,10 @@ def bare_row(owner: QWidget, *widgets: QWidget) -> QHBoxLayout:
 
 
 def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
-    """Return a button."""
+    """Return a button; what goes wrong in what it does is told."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
-    made.clicked.connect(lambda: clicked())
+    made.clicked.connect(lambda: attempt(clicked))
     return made
 
 
@@ -132,8 +144,9 @@ def narrow(box: QComboBox) -> None:
 
 
 def note() -> QLabel:
-    """Return a label for a sentence or two, which wraps."""
+    """Return a label for a sentence or two, which wraps; names of layers in it are no markup."""
     label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

@@ -12,7 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 import medgs_core as medgs
-from medgs_napari._dock import CopyButtons, JobPanel, attempt, dock_layout
+from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import order_fit
 from medgs_napari._grids import METADATA as GRID
@@ -28,7 +28,7 @@ from medgs_napari._label_layers import (
 from medgs_napari._label_task import LabelOrder, Propagated, propagate
 from medgs_napari._painted_note import PaintedNote
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button
+from medgs_napari._qt import attempt, button
 from medgs_napari._recipes import changed_settings
 from medgs_napari._results import find_results
 from medgs_napari._segment_form import SegmentForm
@@ -101,13 +101,11 @@ class SegmentWidget(QWidget):
         if painted is None:
             return
         if source.image is not None:
-            image = source.image
-            attempt(lambda: self._fit_first(image, painted))
+            self._fit_first(source.image, painted)
         elif source.fitted is not None:
-            fitted = source.fitted
-            attempt(lambda: self._carry(fitted, painted))
+            self._carry(source.fitted, painted)
         else:
-            attempt(lambda: self._carry_alone(painted))
+            self._carry_alone(painted)
 
     def _fit_first(self, image: Image, painted: Labels) -> None:
         """Fit a model to the image as the Train dock does, then propagate."""

@@ -1,6 +1,9 @@
+import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import medgs_core as medgs
 from medgs_napari import _fit_widget
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_widget import FitWidget
+from medgs_napari._jobs import Outcome
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
 from medgs_napari._rendered import frames_of_model
@@ -118,12 +122,16 @@ def test_what_is_copied_names_the_settings(qtbot, dock):
     assert "medgs fit scan.nii.gz" in QApplication.clipboard().text()
 
 
-def test_the_plan_is_told_before_the_start(qtbot, dock):
+def test_the_plan_is_told_before_the_start_or_why_there_is_none(qtbot, dock, monkeypatch):
     qtbot.waitUntil(lambda: "Gaussians" in dock.plan.text(), timeout=TIMEOUT)
     assert "9 slices of 48 × 40 pixels, 1 of them hidden" in dock.plan.text()
     assert "60 steps" in dock.plan.text()
     dock.form.advanced["hide"].value = "99"
     qtbot.waitUntil(lambda: "hide should be at most" in dock.plan.text(), timeout=TIMEOUT)
+    with monkeypatch.context() as broken:
+        broken.setattr("medgs_napari._fit_form.pick", lambda *_: Path("gone.h5").read_bytes())
+        dock.form.advanced["hide"].value = "2"
+        qtbot.waitUntil(lambda: "must be within reach, got" in dock.plan.text(), timeout=TIMEOUT)
     dock.form.advanced["hide"].value = "some"
     qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
 
@@ -331,23 +339,61 @@ def test_after_an_error_the_buttons_work_again(qtbot, viewer, dock, monkeypatch,
     assert len(session_of(viewer).models) == 1
 
 
-def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkeypatch, complaints):
+def break_at(monkeypatch, number):
+    """Let memory not be enough at a step of the next fit."""
     from medgs_core.descent import Phase
 
     step, count = Phase.step, iter(range(1000))
 
     def breaking(*arguments):
-        if next(count) == 45:
+        if next(count) == number:
             raise torch.OutOfMemoryError("no memory")
         return step(*arguments)
 
     monkeypatch.setattr(Phase, "step", breaking)
+
+
+def test_a_stopped_model_stays_beside_what_an_error_left_of_it(qtbot, viewer, dock, model, monkeypatch, complaints):
+    stopped = medgs.fit_model(model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60), progress=Never())
+    known = Fitted("scan", stopped.model, fitted_from_file(model, "x").frames, checkpoint=stopped.checkpoint)
+    session_of(viewer).add(known)
+    break_at(monkeypatch, 45)
+    dock.resume.click()
+    ended(qtbot, dock)
+    assert len(complaints) == 1
+    first, second = session_of(viewer).models
+    assert first is known
+    assert (second.name, second.checkpoint) == ("scan [2]", None)
+
+
+def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkeypatch, complaints):
+    break_at(monkeypatch, 45)
     dock.start.click()
     ended(qtbot, dock)
     assert len(complaints) == 1
     assert dock.status.text().endswith("The model as it was before is kept.")
     assert len(session_of(viewer).models) == 1
     assert viewer.layers[1].name == "scan x2"
+
+
+def test_an_exact_prediction_has_no_decibels(model):
+    exact = Fitted("a", replace(model, scores={"medgs": math.inf, "linear": math.inf}), ())
+    assert _fit_widget._ending(exact, Outcome(None)) == "Done. Hidden slices were predicted exactly."
+
+
+@pytest.mark.parametrize("stage", ["blank_layers", "virtual_layers"])
+def test_a_model_that_cannot_be_shown_is_kept(qtbot, viewer, dock, monkeypatch, complaints, stage):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(f"medgs_napari._live.{stage}", fail)
+    dock.start.click()
+    ended(qtbot, dock)
+    assert len(complaints) == 1
+    assert complaints[0].startswith("Memory must hold the image")
+    assert [layer.name for layer in viewer.layers] == ["scan"]
+    assert len(session_of(viewer).models) == 1
+    assert dock.status.text().startswith("Done.")
 
 
 def test_closing_the_viewer_ends_the_fit(qtbot, make_napari_viewer, scan, monkeypatch):

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QTextBrowser, QWidget
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
+from medgs_napari._qt import button, note
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -67,6 +68,23 @@ def test_a_relay_calls_in_the_thread_of_the_window(qtbot):
     assert places == [threading.current_thread()]
 
 
+def test_what_goes_wrong_at_a_button_is_a_sentence_and_a_traceback_in_the_log(qtbot, complaints, caplog):
+    made = button("Go", "", lambda: [][0])
+    qtbot.addWidget(made)
+    made.click()
+    (sentence,) = complaints
+    assert sentence.startswith("This should not have happened: IndexError: list index out of range;")
+    assert "Traceback" in caplog.text
+
+
+def test_a_name_in_a_note_is_no_markup(qtbot):
+    label, text = note(), "got <b>scan</b> here"
+    qtbot.addWidget(label)
+    label.setWordWrap(False)
+    label.setText(text)
+    assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(text)
+
+
 @pytest.mark.parametrize("page", ["train.md", "interpolate.md"])
 def test_help_shows_the_page_of_the_dock(qtbot, page):
     dialog = help_dialog(page)
@@ -98,6 +116,14 @@ class TestCurve:
         assert begun != scored
         curve.clear()
         assert self.pixels(curve) == empty
+
+    def test_what_is_predicted_exactly_is_drawn_too(self, curve):
+        curve.add(1, 0.5, (), math.inf, math.inf)
+        line = self.pixels(curve)
+        curve.add(1, 0.5, (math.inf,), math.inf, math.inf)
+        assert self.pixels(curve) != line
+        curve.checks, curve.ours, curve.linear = (), math.inf, 20.0
+        assert self.pixels(curve) != line
 
     def test_a_step_that_is_told_again_is_drawn_once(self, curve):
         for loss in (0.5, 0.4, math.nan, 0.0):

@@ -64,7 +64,7 @@ class Fitted:
     def describe(self) -> str:
         """Say what the model is made of, and what state it is in."""
         model = self.model
-        size = " x ".join(str(n) for axis, n in enumerate(model.volume.shape3d) if axis != model.axis)
+        size = " × ".join(str(n) for axis, n in enumerate(model.volume.shape3d) if axis != model.axis)
         parts = [f"{len(model.gaussians):,} Gaussians for {model.volume.shape3d[model.axis]} slices of {size}"]
         if model.labels is not None:
             ids = model.labels.annotation.ids

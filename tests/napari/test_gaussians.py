@@ -31,7 +31,7 @@ def fit_layers(*layers, axis=0):
 
 
 def world_positions(model):
-    """Return the places of all Gaussians in the world of the model, last axis of napari first: (N, 3)."""
+    """Return the places of all Gaussians in the world of the model, (N, 3), x first."""
     return medgs.tabulate_gaussians(model).positions @ model.volume.affine[:3, :3].T + model.volume.affine[:3, 3]
 
 
@@ -50,6 +50,15 @@ def test_gaussians_stand_where_their_image_does(scan, place, axis):
     before = ViewerModel()
     before.add_image(scan, **PLACES[place])
     assert viewer.dims.range == before.dims.range
+
+
+def test_gaussians_of_a_file_stand_in_its_world(model):
+    tilt = np.array([[0.1, -0.7, 0.3, 1.0], [0.9, 0.2, -0.01, -88.0], [0.0, 0.5, 3.1, 3.0], [0, 0, 0, 1.0]])
+    there = dataclasses.replace(model, volume=dataclasses.replace(model.volume, affine=tilt), skipped=(3,))
+    layer = show_gaussians(ViewerModel(), fitted_from_file(there, "scan.medgs"))
+    world = np.array([layer.data_to_world(one) for one in layer.data[:50]])[:, ::-1]
+    apart = np.linalg.norm(world[:, np.newaxis] - world_positions(there), axis=2).min(axis=1)
+    assert apart.max() < 1e-6
 
 
 def test_one_time_of_a_film_has_its_gaussians_there(scan):

@@ -20,7 +20,7 @@ def test_the_slice_that_is_named_is_the_one_whose_pixels_are_shown(place, axis):
     viewer.add_image(**OTHERS["in micrometers"], contrast_limits=(0, 1))
     viewer.dims.order = (axis, *(k for k in range(3) if k != axis))
     named = []
-    for _ in steps_of_sliders(viewer.dims, count=12):
+    for _ in steps_of_sliders(viewer.dims, count=5):
         value = layer.get_value(np.array(SHAPE) // 2, dims_displayed=list(viewer.dims.displayed))
         words = describe_shown(viewer)
         inside = words != ""

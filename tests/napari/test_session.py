@@ -68,7 +68,7 @@ def test_a_model_is_renamed_to_what_no_other_is_called(model):
 
 def test_what_a_model_is_is_said_in_words(model):
     fitted = Fitted("scan", model, ())
-    count = f"{len(model.gaussians):,} Gaussians for 9 slices of 48 x 40"
+    count = f"{len(model.gaussians):,} Gaussians for 9 slices of 48 × 40"
     assert fitted.describe() == f"{count}; not saved."
     drawn = np.zeros(model.volume.shape3d, np.uint8)
     drawn[10:30, 10:30, ::4] = 3

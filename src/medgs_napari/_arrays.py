@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from medgs_napari._ahead import Ahead
+from medgs_napari._coarse import LARGEST_COARSE_SIDE
 from medgs_napari._frames import Frame
 
 if TYPE_CHECKING:
@@ -202,3 +203,14 @@ def virtual_levels(fine: Source, coarse: Source, frame: Frame, part: Part, like:
     """
     levels = [fine, coarse] if np.prod(coarse.shape) < np.prod(fine.shape) else [fine]
     return [LayerArray(level, frame, part, like) for level in levels]
+
+
+def thinned_levels(fine: LayerArray, slice_axis: int) -> list[LayerArray]:
+    """Return the levels of a layer that has no slices to show in 3-D but its own: there they are thinned in plane.
+
+    One level where slices are small.
+    """
+    sides = [n for axis, n in enumerate(fine.shape) if axis != slice_axis]
+    stride = -(-max(sides) // LARGEST_COARSE_SIDE)
+    thin = tuple(slice(None) if axis == slice_axis else slice(None, None, stride) for axis in range(fine.ndim))
+    return [fine] if stride == 1 else [fine, fine[thin]]

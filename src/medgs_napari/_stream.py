@@ -140,7 +140,7 @@ def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> S
     made = []
     for drawn in layers:
         part, store = Part(channel=drawn.part.channel), stream.images[drawn.part.image]
-        if isinstance(drawn.data, list) and len(drawn.data) > 1:
+        if subject.what == "interpolated" and isinstance(drawn.data, list):  # measured slices are at hand for 3-D
             levels = [LayerArray(store, drawn.frame, part, like), *drawn.data[1:]]
         else:
             levels = virtual_levels(store, Thinned(store), drawn.frame, part, like)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgs_napari._ahead import Ahead
-from medgs_napari._arrays import LayerArray, Part, virtual_levels
+from medgs_napari._arrays import LayerArray, Part, thinned_levels, virtual_levels
 from medgs_napari._between import Between
 from medgs_napari._coarse import Nearest
 from medgs_napari._frames import Frame
@@ -83,14 +83,16 @@ def virtual_bounds(
         axis = drawn.frame.slice_axis
         typical = LayerArray(lazy, drawn.frame, drawn.part, place)[(slice(None),) * axis + (middle,)]
         brightest = float(np.percentile(typical, BRIGHTEST_PERCENTILE)) or 1.0
+        levels = thinned_levels(LayerArray(fine, drawn.frame, drawn.part, place), axis)
         settings = {
             **drawn.settings,
+            "multiscale": len(levels) > 1,
             "colormap": UNCERTAINTY_COLORS,
             "blending": "additive",
             "contrast_limits": (0.0, brightest),
             "metadata": {METADATA: describe_slices(model, config, axis)},
         }
-        layers.append(replace(drawn, data=LayerArray(fine, drawn.frame, drawn.part, place), settings=settings))
+        layers.append(replace(drawn, data=levels if len(levels) > 1 else levels[0], settings=settings))
     return layers
 
 
@@ -124,13 +126,11 @@ def virtual_labels(
     if known is None:
         unknown = tuple(k for k in range(len(annotation)) if k not in annotation.annotated)
         fine = Ahead(lazy, Between(annotation.volume, model.axis, unknown, places, labels=True))
-        levels = [LayerArray(fine, frames[0], Part(), lazy.place)]
+        levels = thinned_levels(LayerArray(fine, frames[0], Part(), lazy.place), frames[0].slice_axis)
     else:
         fine = Ahead(lazy, Between(known, model.axis, (), places, labels=True))
         levels = virtual_levels(fine, Nearest(known, model.axis, (), places), frames[0], Part(), known)
-    several = len(levels) > 1
-    drawn = _of_labels(name, model, frames[0], config, levels if several else levels[0])
-    return [replace(drawn, kind="labels", settings={**drawn.settings, "multiscale": several})]
+    return [replace(_of_labels(name, model, frames[0], config, levels), kind="labels")]
 
 
 def virtual_confidence(
@@ -140,11 +140,14 @@ def virtual_confidence(
     import medgs_core as medgs
 
     lazy = medgs.lazy_uncertainty(model, config)
-    drawn = _of_labels(name, model, frames[0], config, LayerArray(Ahead(lazy), frames[0], Part(), lazy.place))
+    levels = thinned_levels(LayerArray(Ahead(lazy), frames[0], Part(), lazy.place), frames[0].slice_axis)
+    drawn = _of_labels(name, model, frames[0], config, levels)
     return replace(drawn, settings={**drawn.settings, "colormap": CONFIDENCE_COLORS, "contrast_limits": SURE})
 
 
-def _of_labels(name: str, model: medgs.FittedModel, frame: Frame, config: medgs.RenderConfig, data: Any) -> Drawn:
+def _of_labels(
+    name: str, model: medgs.FittedModel, frame: Frame, config: medgs.RenderConfig, levels: list[LayerArray]
+) -> Drawn:
     """Return a layer that lies over the image."""
     sampling = regular_sampling(model, config)
     slices = describe_slices(model, config, frame.slice_axis)
@@ -152,9 +155,10 @@ def _of_labels(name: str, model: medgs.FittedModel, frame: Frame, config: medgs.
         **frame.placed(sampling.start, sampling.step),
         "name": name,
         "opacity": OPACITY,
+        "multiscale": len(levels) > 1,
         "metadata": {METADATA: slices},
     }
-    return Drawn(data, settings, Part(), frame)
+    return Drawn(levels if len(levels) > 1 else levels[0], settings, Part(), frame)
 
 
 def _farthest_slice(coordinates: Any) -> int:

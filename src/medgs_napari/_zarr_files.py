@@ -23,8 +23,8 @@ ZARR_ATTRIBUTES = {"zarr.json": "attributes", ".zattrs": None}
 LABELS = "image-label"
 """What an OME-Zarr image says of itself whose values are label ids."""
 
-IMAGE_ONLY = ("rgb", "contrast_limits")
-"""Settings that labels do not have."""
+IMAGE_ONLY = ("rgb", "contrast_limits", "multiscale")
+"""Settings that labels in memory do not have."""
 
 RENDERED = ("RENDERED", "RENDERED", "slice")
 """What slices are called that are in a folder which is still to be filled."""
@@ -51,9 +51,9 @@ def zarr_layer(path: str) -> LayerData:
         If the folder is damaged, or holds no volume.
     """
     data, settings, kind = _zarr_image(path)
-    if LABELS not in (_image_facts(Path(path)) or {}) or data.dtype.kind not in "iu":
+    finest = data[0] if settings.get("multiscale") else data
+    if LABELS not in (_image_facts(Path(path)) or {}) or finest.dtype.kind not in "iu":
         return data, settings, kind
-    finest = data[0] if settings.pop("multiscale", False) else data
     return np.asarray(finest), {name: one for name, one in settings.items() if name not in IMAGE_ONLY}, "labels"
 
 
@@ -99,8 +99,8 @@ def store_layer(store: medgs.StreamedVolume, place: medgs.Volume, path: str) -> 
 def _contrast(store: medgs.StreamedVolume) -> tuple[float, float]:
     """Return the least and the largest value on a few slices."""
     count = store.shape[store.axis]
-    planes = [store[(slice(None),) * store.axis + (i,)] for i in sorted({0, count // 2, count - 1})]
-    low, high = (float(end(planes)) for end in (np.min, np.max))
+    planes = np.stack([store[(slice(None),) * store.axis + (i,)] for i in (0, count // 2, count - 1)])
+    low, high = float(planes.min()), float(planes.max())
     return low, high if high > low else low + 1.0
 
 

@@ -212,6 +212,14 @@ class TestOmeZarr:
         medgs.stream_volume(model, tmp_path / "a.zarr", bounds=True).fill_all()
         assert read_zarrs(str(tmp_path / "a.zarr"))[0][2] == "image"
 
+    def test_large_labels_are_in_memory_too(self, tmp_path):
+        voxels = np.zeros((6, 4, 300), np.uint8)
+        voxels[2:4, :, 100:200] = 5
+        medgs.write_volume(medgs.Volume(voxels, np.eye(4)), tmp_path / "a.zarr", labels=True)
+        back = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
+        assert (type(back), back.multiscale, type(back.data)) == (Labels, False, np.ndarray)
+        np.testing.assert_array_equal(back.data, voxels.transpose(2, 1, 0))
+
     def test_labels_of_other_programs_open_as_labels(self, tmp_path):
         import zarr
 

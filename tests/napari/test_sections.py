@@ -1,5 +1,6 @@
 import gc
 import threading
+import time
 import weakref
 from concurrent.futures import Future
 
@@ -11,7 +12,7 @@ import medgs_core as medgs
 from medgs_napari._marks import describe_shown
 from medgs_napari._rendered import frames_of_model
 from medgs_napari._sections import ahead_of, watch_sections
-from medgs_napari._virtual import virtual_layers
+from medgs_napari._virtual import virtual_bounds, virtual_layers
 
 from .conftest import needs_display
 
@@ -37,6 +38,24 @@ def test_virtual_layers_are_followed_whenever_they_come(drawn, model):
     assert ahead_of(after).better is ahead_of(before).better
     assert ahead_of(plain) is None
     assert watch_sections(viewer) is sections
+
+
+def test_large_bounds_are_thinned_in_3d_and_filled_as_they_are_rendered(model, monkeypatch):
+    monkeypatch.setattr("medgs_napari._arrays.LARGEST_COARSE_SIDE", 24)
+    (bounds,) = virtual_bounds("scan", model, frames_of_model(model), medgs.RenderConfig(factor=FACTOR))
+    viewer = ViewerModel()
+    layer = add(viewer, bounds)
+    watch_sections(viewer)
+    viewer.dims.ndisplay = 3
+    assert layer._slice.image.raw.shape == (33, 20, 24)
+    ahead = ahead_of(layer)
+    end = time.monotonic() + 60
+    while ahead.missing and time.monotonic() < end:
+        time.sleep(0.01)
+    layer.refresh()
+    whole = medgs.render_uncertainty(model, factor=FACTOR).voxels.transpose(2, 1, 0)
+    np.testing.assert_array_equal(layer._slice.image.raw, whole[:, ::2, ::2])
+    np.testing.assert_array_equal(np.asarray(layer.data[0]), whole)
 
 
 def test_a_viewer_that_is_gone_keeps_nothing(drawn):

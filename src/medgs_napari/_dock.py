@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidg
 
 from medgs_napari._help import help_button
 from medgs_napari._jobs import Done, Job, Outcome
-from medgs_napari._qt import bare_column, bare_row, button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import attempt, bare_column, bare_row, button, complain, copy_text, note, row, scrolled
 from medgs_napari._ticker import Ticker
 
 
@@ -145,11 +145,3 @@ class CopyButtons(QWidget):
     def _copy(self, what: str) -> None:
         if what in self._texts:
             copy_text(self._texts[what](), what)
-
-
-def attempt(action: Callable[[], Any]) -> None:
-    """Do something whose mistakes are told."""
-    try:
-        action()
-    except ValueError as mistake:
-        complain(str(mistake))

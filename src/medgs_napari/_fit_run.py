@@ -18,7 +18,7 @@ from medgs_napari._jobs import Job, Outcome
 from medgs_napari._label_layers import grid_of, show_labels
 from medgs_napari._live import LiveLayers
 from medgs_napari._preferences import Preferences
-from medgs_napari._qt import complain
+from medgs_napari._qt import attempt, complain
 from medgs_napari._session import Fitted, Session
 from medgs_napari._ticker import Relay, Ticker
 
@@ -74,7 +74,7 @@ class FitRun:
 
     def _shown(self) -> None:
         if self._live is not None and self._open():
-            self._live.show()
+            attempt(self._live.show)
 
     def _refreshed(self) -> None:
         if self._live is not None and self._open():
@@ -90,23 +90,27 @@ class FitRun:
         fit, live, self._live = outcome.result, self._live, None
         fitted = None
         self._session.end()
-        if live is not None and self._open():
-            live.finish(fit)
         if fit is not None:
             order = self.order
             fitted = Fitted(
                 order.name, fit.model, order.frames, order.source_id, order.source_name, fit.checkpoint, order.recipe
             )
             self._session.add(fitted)
-            if fit.labels is not None and self._open():
-                self._show_labels(fitted, fit.labels)
         elif self._stopped is not None:
             self._session.add(self._stopped)
         if outcome.error:
             complain(outcome.error)
+        if live is not None and self._open() and not attempt(lambda: live.finish(fit)):
+            live.finish(None)
+        if fitted is not None and self._open():
+            attempt(lambda: self._show_labels(fitted, outcome))
         self.ended.emit(fitted, outcome)
 
-    def _show_labels(self, fitted: Fitted, labels: medgs.Volume) -> None:
+    def _show_labels(self, fitted: Fitted, outcome: Outcome[Fit]) -> None:
+        """Show the labels of a fit that has some."""
+        labels = None if outcome.result is None else outcome.result.labels
+        if labels is None:
+            return
         painted = self.order.labels
         layer_id = "" if painted is None else painted.layer_id
         layer = next((one for one in self._viewer.layers if one.unique_id == layer_id), None)

@@ -13,14 +13,14 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 from medgs_napari._amounts import duration
 from medgs_napari._axes import size_note
 from medgs_napari._curve import FitCurve
-from medgs_napari._dock import CopyButtons, attempt, dock_layout
+from medgs_napari._dock import CopyButtons, dock_layout
 from medgs_napari._estimate import estimate_job, what_matters
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, choice, note, row
+from medgs_napari._qt import attempt, button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 

@@ -149,14 +149,20 @@ class Job(Generic[Result]):
         except Stopped:
             outcome = Outcome(self._kept)
         except BaseException as error:  # also SystemExit: a thread that ends without a word leaves a stuck button
-            sentence = explain(error)
-            _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
+            sentence = account(error)
             traceback.clear_frames(error.__traceback__)  # they hold the image and the model
             outcome = Outcome(self._kept, sentence)
         self._kept = None
         del work
         _free_gpu()
         self._outcome = outcome
+
+
+def account(error: BaseException) -> str:
+    """Return what went wrong and what to do about it, in one sentence; the traceback goes into the log."""
+    sentence = explain(error)
+    _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
+    return sentence
 
 
 def explain(error: BaseException) -> str:

@@ -21,6 +21,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from medgs_napari._jobs import account
+
 CHOICE_LENGTH = 17
 """Characters of a choice that are always seen."""
 
@@ -36,6 +38,16 @@ def tell(sentence: str) -> None:
 def complain(sentence: str) -> None:
     """Show what went wrong."""
     show_error(sentence)
+
+
+def attempt(action: Callable[[], Any]) -> bool:
+    """Do something; tell what went wrong, as a job does, and return whether nothing did."""
+    try:
+        action()
+    except Exception as error:
+        complain(account(error))
+        return False
+    return True
 
 
 def copy_text(text: str, what: str) -> None:

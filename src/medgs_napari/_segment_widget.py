@@ -12,7 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtWidgets import QWidget
 
 import medgs_core as medgs
-from medgs_napari._dock import CopyButtons, JobPanel, attempt, dock_layout
+from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._fit_run import FitRun
 from medgs_napari._fit_task import order_fit
 from medgs_napari._grids import METADATA as GRID
@@ -21,7 +21,7 @@ from medgs_napari._label_layers import grid_of, new_labels, show_confidence, sho
 from medgs_napari._label_task import LabelOrder, Propagated, confidence, propagate
 from medgs_napari._painted_note import PaintedNote
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button
+from medgs_napari._qt import attempt, button
 from medgs_napari._recipes import changed_settings
 from medgs_napari._segment_form import SegmentForm
 from medgs_napari._session import Fitted, session_of

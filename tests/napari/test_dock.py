@@ -2,7 +2,7 @@ import pytest
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QApplication, QWidget
 
-from medgs_napari._dock import CopyButtons, JobPanel, attempt
+from medgs_napari._dock import CopyButtons, JobPanel
 from medgs_napari._jobs import Job
 from medgs_napari._qt import button
 from medgs_napari._ticker import Ticker
@@ -93,13 +93,3 @@ def test_text_is_made_when_it_is_copied(qtbot, monkeypatch):
     assert QApplication.clipboard().text() == "load saved"
     buttons.withdraw()
     assert buttons.isHidden()
-
-
-def test_only_mistakes_of_the_user_are_told(complaints):
-    def fail(kind):
-        raise kind("why")
-
-    attempt(lambda: fail(ValueError))
-    assert complaints == ["why"]
-    with pytest.raises(ZeroDivisionError):
-        attempt(lambda: fail(ZeroDivisionError))

@@ -349,6 +349,21 @@ def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkey
     assert viewer.layers[1].name == "scan x2"
 
 
+@pytest.mark.parametrize("stage", ["blank_layers", "virtual_layers"])
+def test_a_model_that_cannot_be_shown_is_kept(qtbot, viewer, dock, monkeypatch, complaints, stage):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(f"medgs_napari._live.{stage}", fail)
+    dock.start.click()
+    ended(qtbot, dock)
+    assert len(complaints) == 1
+    assert complaints[0].startswith("Memory must hold the image")
+    assert [layer.name for layer in viewer.layers] == ["scan"]
+    assert len(session_of(viewer).models) == 1
+    assert dock.status.text().startswith("Done.")
+
+
 def test_closing_the_viewer_ends_the_fit(qtbot, make_napari_viewer, scan, monkeypatch):
     slow(monkeypatch, 0.05)
     viewer = make_napari_viewer()

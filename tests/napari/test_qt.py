@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QTextBrowser, QWidget
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
+from medgs_napari._qt import attempt
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -65,6 +66,14 @@ def test_a_relay_calls_in_the_thread_of_the_window(qtbot):
     thread.join()
     qtbot.waitUntil(lambda: places != [])
     assert places == [threading.current_thread()]
+
+
+def test_what_goes_wrong_in_the_window_is_a_sentence_and_a_traceback_in_the_log(complaints, caplog):
+    assert attempt(lambda: None)
+    assert not attempt(lambda: [][0])
+    (sentence,) = complaints
+    assert sentence.startswith("This should not have happened: IndexError: list index out of range;")
+    assert "Traceback" in caplog.text
 
 
 @pytest.mark.parametrize("page", ["train.md", "interpolate.md"])

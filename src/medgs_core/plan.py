@@ -127,8 +127,8 @@ def plan_fit(volume: Volume, config: FitConfig, annotation: Annotation | None = 
     count = volume.shape3d[axis]
     if count < 2:
         msg = (
-            f"a fit needs at least 2 slices along its axis, got {count} along axis {axis} of shape {volume.shape3d}; "
-            "choose another axis or a volume with more slices"
+            f"A fit needs at least 2 slices along its axis, got {count} along axis {axis} of shape {volume.shape3d}; "
+            "choose another axis or a volume with more slices."
         )
         raise ValueError(msg)
     check_skipped(count, config.skip)

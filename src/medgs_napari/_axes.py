@@ -49,9 +49,8 @@ def guess_slice_axis(layer: Image | Labels) -> int:
 
     A three-dimensional film has its slices along time.
     """
-    names = [name.lower() for name in axis_names(layer.axis_labels)]
     last = range(layer.ndim - 3, layer.ndim)
-    times = [k for k in last if names[k] in TIME_NAMES or _is_time(layer, k)]
+    times = [k for k in last if k in time_axes(layer)]
     if times:
         return times[0]
     spacing = [_spacing(layer, k) for k in last]
@@ -60,13 +59,29 @@ def guess_slice_axis(layer: Image | Labels) -> int:
 
 def volume_axes(layer: Image | Labels, slice_axis: int) -> tuple[int, int, int]:
     """Return the three axes of the volume in order: the slice axis, and the last two others that are no channels."""
-    names = [name.lower() for name in axis_names(layer.axis_labels)]
     others = [k for k in range(layer.ndim) if k != slice_axis]
-    in_plane = [k for k in others if names[k] not in CHANNEL_NAMES] or others
+    in_plane = [k for k in others if k not in channel_axes(layer)] or others
     if len(in_plane) < 2:
         in_plane = others
     first, second, third = sorted((slice_axis, *in_plane[-2:]))
     return first, second, third
+
+
+def fourth_axis(layer: Image | Labels) -> int:
+    """Return which of four axes is none of the volume: channels, or time, else one of a single step, or the first."""
+    single = [k for k, count in enumerate(extents(layer)) if count == 1]
+    return [*channel_axes(layer), *time_axes(layer), *single, 0][0]
+
+
+def channel_axes(layer: Image | Labels) -> list[int]:
+    """Return the axes that are channels by their names."""
+    return [k for k, name in enumerate(axis_names(layer.axis_labels)) if name.lower() in CHANNEL_NAMES]
+
+
+def time_axes(layer: Image | Labels) -> list[int]:
+    """Return the axes that are time by their names or their units."""
+    names = axis_names(layer.axis_labels)
+    return [k for k, name in enumerate(names) if name.lower() in TIME_NAMES or _is_time(layer, k)]
 
 
 def extents(layer: Image | Labels) -> tuple[int, ...]:

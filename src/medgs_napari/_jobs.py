@@ -5,13 +5,14 @@ Nothing here knows Qt. The thread only leaves word; whoever owns the window call
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -163,6 +164,21 @@ def account(error: BaseException) -> str:
     sentence = explain(error)
     _log.error("%s\n%s", sentence, "".join(traceback.format_exception(error)))
     return sentence
+
+
+@contextlib.contextmanager
+def unmuted() -> Iterator[None]:
+    """Let mistakes out of a writer: napari takes a `ValueError` for there being none, and tells that in its place.
+
+    Raises
+    ------
+    OSError
+        With the sentence of the mistake.
+    """
+    try:
+        yield
+    except ValueError as mistake:
+        raise OSError(str(mistake)) from mistake
 
 
 def explain(error: BaseException) -> str:

@@ -15,9 +15,11 @@ from napari.layers import Image, Labels
 
 from medgs_napari._axes import (
     UNITS,
+    channel_axes,
     check_layer,
     extents,
     finest,
+    fourth_axis,
     guess_slice_axis,
     is_rgb,
     length,
@@ -197,24 +199,27 @@ def layer_data(volume: medgs.Volume, order: tuple[int | None, ...]) -> Any:
 
 
 def layer_volume(layer: Image | Labels) -> medgs.Volume:
-    """Return all of a layer as one volume, to be written: a fourth axis becomes a series.
+    """Return all of a layer as one volume, to be written: a fourth axis becomes channels or a series.
 
     Raises
     ------
     ValueError
-        If the layer has fewer than three axes or more than four.
+        If the layer has fewer than three axes or more than four, or four and color.
     """
-    if layer.ndim not in (3, 4):
-        kind = "image" if isinstance(layer, Image) else "labels layer"
+    if layer.ndim not in (3, 4) or (layer.ndim == 4 and is_rgb(layer)):
+        kind = "color image" if is_rgb(layer) else "image" if isinstance(layer, Image) else "labels layer"
         raise ValueError(
             f"A volume file holds 3 axes, or 4 with time, got the {layer.ndim}-D {kind} '{layer.name}'; "
             "save a part of it."
         )
-    first = pick(layer, layer.ndim - 3)
-    if first.origin is not None:
-        return first.origin.volume
-    if layer.ndim == 3:
-        return first.volume()
-    data = np.asarray(first.data)
-    single = replace(first, data=data).volume()
-    return replace(single, voxels=data.transpose(3, 2, 1, 0), series=True)
+    fourth = None if layer.ndim == 3 else fourth_axis(layer)
+    kept = tuple(k for k in range(layer.ndim) if k != fourth)
+    origin = _origin_of(layer, kept)
+    if origin is not None:
+        return origin.volume
+    import medgs_core as medgs
+
+    last = range(layer.ndim, layer.ndim + is_rgb(layer)) if fourth is None else (fourth,)
+    voxels = np.asarray(finest(layer)).transpose(*kept[::-1], *last)
+    series = fourth is not None and fourth not in channel_axes(layer)
+    return medgs.Volume(voxels, *_world_of(layer, kept), series=series)

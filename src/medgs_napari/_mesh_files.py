@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from medgs_napari._jobs import unmuted
 from medgs_napari._surface_layers import layer_surface
 
 ENDINGS = (".ply", ".stl", ".obj", ".glb")
 
 
+@unmuted()
 def write_meshes(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
     """Write surface layers to one file; return its path.
 
     Raises
     ------
-    ValueError
+    OSError
         If a layer is not three-dimensional, or the file cannot be written.
     """
     import medgs_core as medgs

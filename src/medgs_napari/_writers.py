@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medgs_napari._jobs import unmuted
+
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
@@ -32,44 +34,50 @@ STRAIGHT = 1e-6
 """Part of the spacing by which an affine may leave its axes and be what OME-TIFF can hold."""
 
 
+@unmuted()
 def write_nifti(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer to a NIfTI file where it stands in the world; return the path.
 
     Raises
     ------
-    ValueError
+    OSError
         If the layer is no volume, or the file cannot be written.
     """
     return _write(path, NIFTI, image_volume(data, meta))
 
 
+@unmuted()
 def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer to an OME-TIFF file with its spacing and unit; return the path. As `write_nifti`."""
     return _write(path, OME_TIFF, image_volume(data, meta))
 
 
+@unmuted()
 def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer to an OME-Zarr folder where it stands in the world; return the path. As `write_nifti`."""
     _check_source(path, finest_of(data, meta))
     return _write(path, OME_ZARR, image_volume(data, meta))
 
 
+@unmuted()
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to a NIfTI file, on the grid of its image where it is known; return the path.
 
     Raises
     ------
-    ValueError
+    OSError
         If the layer is no volume, or the file cannot be written.
     """
     return _write(path, NIFTI, labels_volume(data, meta))
 
 
+@unmuted()
 def write_labels_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to an OME-TIFF file with its spacing and unit; return the path. As `write_labels`."""
     return _write(path, OME_TIFF, labels_volume(data, meta))
 
 
+@unmuted()
 def write_labels_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to an OME-Zarr folder, on the grid of its image; return the path. As `write_labels`."""
     return _write(path, OME_ZARR, labels_volume(data, meta))

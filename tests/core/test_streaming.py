@@ -106,6 +106,13 @@ class TestStreamedVolume:
             thread.join()
         assert written(tmp_path / "a.zarr") == [[0, 7]]
 
+    def test_plane_of_the_other_byte_order_is_the_same(self, tmp_path):
+        volume = channel_volume()
+        stream = create_volume(tmp_path / "a.zarr", volume, 2)
+        for i in range(8):
+            stream.write_slice(i, volume.voxels[:, :, i].astype(volume.voxels.dtype.newbyteorder()))
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.zarr").voxels, volume.voxels)
+
     @pytest.mark.parametrize("plane", [np.zeros((8, 5, 2), np.int16), np.zeros((5, 8, 2), np.int32)])
     def test_plane_of_another_kind_is_refused(self, tmp_path, plane):
         stream = create_volume(tmp_path / "a.zarr", channel_volume(), 0)

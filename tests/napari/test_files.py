@@ -122,9 +122,28 @@ class TestNifti:
         moved = Image(np.array(layer.data), scale=(1, 2, 3, 4))
         assert layer_volume(moved).voxels.shape == (4, 5, 6, 2)
 
-    def test_a_five_dimensional_layer_is_refused(self):
-        with pytest.raises(ValueError, match="holds 3 axes, or 4 with time, got the 5-D image"):
-            layer_volume(Image(np.zeros((1, 1, 2, 3, 4))))
+    @pytest.mark.parametrize(
+        ("fourth", "count", "labels", "series"),
+        [
+            (1, 2, ("z", "c", "y", "x"), False),
+            (3, 2, ("z", "y", "x", "channel"), False),
+            (1, 2, ("z", "t", "y", "x"), True),
+            (1, 1, None, True),
+        ],
+    )
+    def test_the_fourth_axis_is_told_by_its_name_or_its_single_step(self, fourth, count, labels, series):
+        whole = np.stack([VOXELS.T + number for number in range(count)], axis=fourth)
+        scale = np.insert([3.0, 0.5, 0.7], fourth, 1.0)
+        written = layer_volume(Image(whole, scale=scale, axis_labels=labels))
+        np.testing.assert_array_equal(written.voxels, np.moveaxis(whole, fourth, 0).T)
+        assert written.spacing == pytest.approx((0.7, 0.5, 3.0))
+        assert written.series == series
+
+    @pytest.mark.parametrize(("shape", "rgb"), [((1, 1, 2, 3, 4), False), ((2, 2, 3, 4, 3), True)])
+    def test_a_layer_of_more_axes_is_refused_by_an_error_that_napari_tells(self, tmp_path, shape, rgb):
+        layer = Image(np.zeros(shape, np.uint8), rgb=rgb, name="film")
+        with pytest.raises(OSError, match=r"holds 3 axes, or 4 with time, got the \d-D (color )?image 'film'; save a"):
+            write_nifti(str(tmp_path / "a.nii"), *layer.as_layer_data_tuple()[:2])
 
 
 PLACES = {
@@ -185,7 +204,7 @@ class TestOmeZarr:
     def test_a_folder_that_is_looked_at_is_not_replaced(self, tmp_path):
         medgs.write_volume(medgs.Volume(VOXELS, np.eye(4)), tmp_path / "a.zarr")
         layer = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
-        with pytest.raises(ValueError, match="must be saved to another one"):
+        with pytest.raises(OSError, match="must be saved to another one"):
             write_ome_zarr(str(tmp_path / "a.zarr"), *layer.as_layer_data_tuple()[:2])
         (path,) = write_ome_zarr(str(tmp_path / "b.zarr"), *layer.as_layer_data_tuple()[:2])
         np.testing.assert_array_equal(medgs.read_volume(path).voxels, VOXELS)
@@ -206,7 +225,7 @@ class TestOmeZarr:
         assert slices.describe(4) == "NOT RENDERED YET\nslice 4"
         assert slices.summary() == "1 of 6 slices RENDERED\n5 NOT RENDERED YET"
         np.testing.assert_array_equal(np.asarray(layer.data[3]), VOXELS[:, :, 3].T)
-        with pytest.raises(ValueError, match="must have all its slices to be saved, got 'a' with 1 of 6"):
+        with pytest.raises(OSError, match="must have all its slices to be saved, got 'a' with 1 of 6"):
             write_nifti(str(tmp_path / "b.nii"), *layer.as_layer_data_tuple()[:2])
 
     def test_folders_of_other_programs_open_in_place(self, tmp_path):

@@ -92,7 +92,7 @@ class StreamedVolume:
         """
         number = range(self.shape[self.axis])[i]
         shape = tuple(size for axis, size in enumerate(self.shape) if axis != self.axis)
-        if plane.shape != shape or plane.dtype != self.dtype:
+        if plane.shape != shape or plane.dtype.newbyteorder("=") != self.dtype:
             raise ValueError(
                 f"A slice must be of shape {shape} and type {self.dtype}, got {plane.shape} and {plane.dtype}; "
                 "render it for this volume."

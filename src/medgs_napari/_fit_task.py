@@ -160,7 +160,9 @@ def order_fit(
         picks = tuple(one.without_origin() for one in picks)  # in one order of axes and one world
     axis = picks[0].frame.volume_axis
     along = medgs.FitConfig(**{**config.model_dump(), "axis": str(axis)})
-    inputs = tuple(Input(one.name, one.origin.path if one.origin else None, one.number) for one in picks)
+    inputs = tuple(
+        Input(one.name, one.origin.path if one.origin else None, one.number, one.is_whole_layer) for one in picks
+    )
     recipe = FitRecipe(inputs, changed_settings(along), None if labels is None else Input(labels.name))
     name = " + ".join(one.name for one in picks)
     # the first image gives the place of all, each has a look of its own

@@ -13,6 +13,9 @@ from medgs_napari._jobs import Done, Job
 if TYPE_CHECKING:
     import medgs_core as medgs
 
+MOST_NAMED = 12
+"""Labels that are told one by one: more would fill the dock."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelOrder:
@@ -98,4 +101,6 @@ def describe_annotation(annotation: medgs.Annotation) -> str:
     counted = "" if len(annotation.annotated) == len(annotation) else " count as annotated"
     ids = annotation.ids
     names = f"label {ids[0]}" if len(ids) == 1 else f"labels {', '.join(str(one) for one in ids)}"
+    if len(ids) > MOST_NAMED:
+        names = f"{len(ids):,} labels from {ids[0]} to {ids[-1]}"
     return f"{reason[:1].upper()}{reason[1:]}{counted}; {names}."

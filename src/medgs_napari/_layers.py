@@ -82,6 +82,11 @@ class Picked:
         """Which volume of a file's series it is."""
         return self.steps[0] if self.origin is not None and self.origin.volume.series else None
 
+    @property
+    def is_whole_layer(self) -> bool:
+        """Whether the layer has no other steps than those that were picked."""
+        return all(step is None or self.data.shape[k] == 1 for k, step in enumerate(self.steps))
+
     def without_origin(self) -> Picked:
         """Return the same as it stands in napari, whatever its file says."""
         order = tuple(2 - k if step is None else None for k, step in zip(self._places(), self.steps, strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
 
 UNNAMED = "model.medgs"
 """What a model is called that has no file yet."""
+
+LONGEST_NAME = 80
+"""Letters of a layer's name in that of a file: systems allow 255 bytes, and a letter may take four of them."""
 
 SAVE_FIRST = "save the image with File > Save Selected Layers as"
 SAVE_LABELS = "save the labels with File > Save Selected Layers as"
@@ -30,11 +32,13 @@ class Input:
     name : of the layer
     path : the file that it was read from as it is; None where there is none
     number : which volume of a series
+    alone : whether it is all of the layer, so that saving the layer makes a file of it
     """
 
     name: str
     path: str | None = None
     number: int | None = None
+    alone: bool = True
 
     @property
     def file(self) -> str:
@@ -91,6 +95,8 @@ class FitRecipe:
         """Return the command that fits the same model, with further options."""
         if len({one.number for one in self.inputs}) > 1:
             return "# `medgs fit` takes the same volume of every file: these need the Python text\n"
+        if not all(one.path or one.alone for one in self.inputs):
+            return "# `medgs fit` needs a file of what was fitted, which is a part of a layer: take the Python text\n"
         first, *others = (shlex.quote(one.file) for one in self.inputs)
         number = self.inputs[0].number
         words = ["medgs fit", first, *(["--with", *others] if others else [])]
@@ -180,5 +186,6 @@ def option(name: str, value: Any) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a layer's name as a file may be called."""
-    return "".join(one if one.isalnum() or one in "-_" else "_" for one in Path(name).name) or "image"
+    """Return a layer's name as a file may be called that is no option of a command."""
+    plain = "".join(one if one.isalnum() or one == "-" else "_" for one in name)
+    return plain.strip("-_")[:LONGEST_NAME] or "image"

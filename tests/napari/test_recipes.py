@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from napari.layers import Image
 
 import medgs_core as medgs
 from medgs_core.cli import main
@@ -23,8 +24,6 @@ def test_only_what_differs_from_the_defaults_is_written():
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """Return the recipe and the model of a fit of the sample, as the dock fits it, and the saved model's path."""
-    from napari.layers import Image
-
     ((data, settings, _),) = brain_mri()
     layer = Image(data, **settings)
     order = order_fit("", (pick(layer),), medgs.FitConfig(**QUICK), factor=4, seconds=1.0)
@@ -125,3 +124,22 @@ def test_a_stream_into_folders_is_copied_as_one():
     assert 'medgs.stream_volume(model, "fine.ome.zarr", factor=4).fill_all()'.replace('"', "'") in one.python("m.medgs")
     assert "medgs.stream_volume(model, ['fine.ome.zarr', 'fine_1.ome.zarr'], factor=4)" in two.python("m.medgs")
     assert two.command("m.medgs") == "medgs render m.medgs -o fine.ome.zarr --with fine_1.ome.zarr --factor 4\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("-x /\n🧠", "x.nii.gz"), ("a/b", "a_b.nii.gz"), ("..", "image.nii.gz"), ("a" * 300, "a" * 80 + ".nii.gz")],
+)
+def test_any_name_of_a_layer_becomes_a_file_name_that_is_no_option(name, file):
+    recipe = FitRecipe((Input(name),), {})
+    assert recipe.command().splitlines()[-1].startswith(f"medgs fit {file} ")
+    compile(recipe.python(), "recipe", "exec")
+
+
+@pytest.mark.parametrize(("films", "alone"), [(2, False), (1, True)])
+def test_a_part_of_a_layer_has_python_but_no_command(scan, films, alone):
+    picked = pick(Image(np.stack([scan] * films), name="film"), 1)
+    recipe = order_fit("", (picked,), medgs.FitConfig(), factor=2, seconds=1.0).recipe
+    assert recipe.inputs[0].alone is alone
+    assert recipe.command().startswith("# `medgs fit` needs a file of what was fitted") is not alone
+    assert "# 'film' did not come from a file as it is" in recipe.python()

@@ -20,7 +20,7 @@ from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Job, Outcome
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import attempt, button, choice, note, row
+from medgs_napari._qt import button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 
@@ -91,7 +91,7 @@ class FitWidget(QWidget):
         return run
 
     def _start(self) -> None:
-        attempt(lambda: self._begin(self.form.order()))
+        self._begin(self.form.order())
 
     def _resume(self) -> None:
         stopped = self._to_resume()

@@ -112,10 +112,10 @@ def bare_row(owner: QWidget, *widgets: QWidget) -> QHBoxLayout:
 
 
 def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
-    """Return a button."""
+    """Return a button; what goes wrong in what it does is told."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
-    made.clicked.connect(lambda: clicked())
+    made.clicked.connect(lambda: attempt(clicked))
     return made
 
 

@@ -14,7 +14,7 @@ from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import attempt, button, note
+from medgs_napari._qt import button, complain, note
 from medgs_napari._recipes import RenderRecipe, changed_settings
 from medgs_napari._render_form import KEPT_IN, RenderForm
 from medgs_napari._rendered import Drawn, describe_rendering, describe_result, named, virtual_layers
@@ -45,7 +45,7 @@ class RenderWidget(QWidget):
         self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form = RenderForm()
         self.plan = note()
-        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", self._begin)
+        self.interpolate = button("Interpolate", "Show a layer with the slices that were asked for.", self._render)
         self.uncertainty = button(
             "Uncertainty", "Show a layer with the bound that nine in ten errors stay within.", self._uncertainty
         )
@@ -93,15 +93,16 @@ class RenderWidget(QWidget):
         self.interpolate.setEnabled(possible)
         self.uncertainty.setEnabled(possible)
 
-    def _begin(self) -> None:
-        attempt(self._render)
-
     def _render(self) -> None:
         fitted = self.models.model
         if fitted is None:
             return
-        config = self.form.config()
-        layers = virtual_layers(fitted.name, fitted.model, fitted.frames, config)
+        try:
+            config = self.form.config()
+            layers = virtual_layers(fitted.name, fitted.model, fitted.frames, config)
+        except ValueError as mistake:
+            complain(str(mistake))
+            return
         shown = self.form.shown
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:

@@ -93,13 +93,11 @@ class SegmentWidget(QWidget):
         if painted is None:
             return
         if source.image is not None:
-            image = source.image
-            attempt(lambda: self._fit_first(image, painted))
+            self._fit_first(source.image, painted)
         elif source.fitted is not None:
-            fitted = source.fitted
-            attempt(lambda: self._carry(fitted, painted))
+            self._carry(source.fitted, painted)
         else:
-            attempt(lambda: self._carry_alone(painted))
+            self._carry_alone(painted)
 
     def _fit_first(self, image: Image, painted: Labels) -> None:
         """Fit a model to the image as the Train dock does, then propagate."""

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QTextBrowser, QWidget
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
-from medgs_napari._qt import attempt
+from medgs_napari._qt import button
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -68,9 +68,10 @@ def test_a_relay_calls_in_the_thread_of_the_window(qtbot):
     assert places == [threading.current_thread()]
 
 
-def test_what_goes_wrong_in_the_window_is_a_sentence_and_a_traceback_in_the_log(complaints, caplog):
-    assert attempt(lambda: None)
-    assert not attempt(lambda: [][0])
+def test_what_goes_wrong_at_a_button_is_a_sentence_and_a_traceback_in_the_log(qtbot, complaints, caplog):
+    made = button("Go", "", lambda: [][0])
+    qtbot.addWidget(made)
+    made.click()
     (sentence,) = complaints
     assert sentence.startswith("This should not have happened: IndexError: list index out of range;")
     assert "Traceback" in caplog.text

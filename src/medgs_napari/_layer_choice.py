@@ -14,6 +14,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 
 from medgs_napari import _rendered, _results
+from medgs_napari._axes import extents
 from medgs_napari._live import FITTING
 from medgs_napari._qt import narrow
 
@@ -36,7 +37,7 @@ class LayerChoice(QComboBox):
     """
 
     chosen = Signal()
-    """Emitted when another layer is chosen, by the user or because the one before is gone."""
+    """Emitted when another layer is chosen, by the user or because the one before is gone, or has another shape."""
 
     def __init__(self, viewer: ViewerModel, serves: Callable[[Layer], bool], nothing: str = "") -> None:
         super().__init__()
@@ -44,9 +45,11 @@ class LayerChoice(QComboBox):
         self._viewer, self._serves, self._nothing = viewer, serves, nothing
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self._sync)
+        self._told: Any = None
         self._sync()
         self._choose_active()
-        self.currentIndexChanged.connect(lambda _: self.chosen.emit())
+        self._told = self._choice()
+        self.currentIndexChanged.connect(lambda _: self._tell())
 
     @property
     def layer(self) -> Any:
@@ -68,8 +71,9 @@ class LayerChoice(QComboBox):
         if not isalive(self):
             return
         for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._sync)
-            layer.events.name.connect(self._sync)
+            for emitter in (layer.events.name, layer.events.data):
+                emitter.disconnect(self._sync)
+                emitter.connect(self._sync)
         before = self.currentData()
         self.blockSignals(True)
         self.clear()
@@ -80,8 +84,17 @@ class LayerChoice(QComboBox):
                 self.addItem(layer.name, layer.unique_id)
         self.setCurrentIndex(max(self.findData(before), 0 if self.count() else -1))
         self.blockSignals(False)
-        if self.currentData() != before:
-            self.chosen.emit()
+        if self._choice() != self._told:
+            self._tell()
+
+    def _choice(self) -> Any:
+        """Return what tells one choice from another."""
+        layer = self.layer
+        return self.currentData(), None if layer is None else extents(layer)
+
+    def _tell(self) -> None:
+        self._told = self._choice()
+        self.chosen.emit()
 
 
 def is_scan(layer: Layer) -> bool:

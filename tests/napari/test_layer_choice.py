@@ -81,3 +81,15 @@ def test_the_first_layer_that_comes_is_chosen(viewer, open_box):
     box, heard = open_box(is_scan)
     layer = viewer.add_image(STACK)
     assert heard == [layer] == [box.layer]
+
+
+def test_it_tells_when_the_chosen_layer_has_another_shape(viewer, open_box):
+    layer = viewer.add_image(STACK)
+    box, heard = open_box(is_scan)
+    viewer.add_image(STACK)
+    layer.data = STACK + 1
+    assert heard == []
+    layer.data = STACK[:2]
+    assert heard == [layer]
+    layer.data = STACK[0]
+    assert box.layer is not layer

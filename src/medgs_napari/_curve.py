@@ -18,6 +18,9 @@ ROOM = 0.15
 """Part of the range that is left free above and below."""
 
 LEAST_RANGE_DB = 1.0
+EXACT_DB = 99.0
+"""Where a slice that is predicted exactly is drawn: its PSNR is infinite."""
+
 DOT = 2.5
 
 
@@ -81,7 +84,7 @@ class FitCurve(QWidget):
             titles = [(f"MedGS {self.ours:.1f}", HIDDEN_COLOR), (f"linear {self.linear:.1f} dB", LINEAR_COLOR)]
         box = self._frame(painter, place, titles)
         lines = [self.ours, self.linear] if known else []
-        values = [*self.checks, *lines]
+        values = [min(one, EXACT_DB) for one in (*self.checks, *lines)]
         if not values:
             return
         spots = _places([float(k) for k in range(len(values))], values, box, LEAST_RANGE_DB)

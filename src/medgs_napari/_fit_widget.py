@@ -271,6 +271,8 @@ def _ending(fitted: Fitted | None, outcome: Outcome[Any]) -> str:
     scores = fitted.model.scores
     if OURS not in scores:
         return begun
+    if math.isinf(scores[OURS]):
+        return f"{begun} Hidden slices were predicted exactly."
     better = scores[OURS] - scores[REFERENCE]
     compared = f"{abs(better):.1f} dB {'better' if better >= 0 else 'worse'} than linear interpolation"
     return f"{begun} Hidden slices were predicted at {scores[OURS]:.1f} dB, {compared}."

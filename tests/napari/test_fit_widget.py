@@ -1,6 +1,8 @@
+import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import medgs_core as medgs
 from medgs_napari import _fit_widget
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_widget import FitWidget
+from medgs_napari._jobs import Outcome
 from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
 from medgs_napari._session import Fitted, fitted_from_file, session_of
@@ -347,6 +350,11 @@ def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkey
     assert dock.status.text().endswith("The model as it was before is kept.")
     assert len(session_of(viewer).models) == 1
     assert viewer.layers[1].name == "scan x2"
+
+
+def test_an_exact_prediction_has_no_decibels(model):
+    exact = Fitted("a", replace(model, scores={"medgs": math.inf, "linear": math.inf}), ())
+    assert _fit_widget._ending(exact, Outcome(None)) == "Done. Hidden slices were predicted exactly."
 
 
 @pytest.mark.parametrize("stage", ["blank_layers", "virtual_layers"])

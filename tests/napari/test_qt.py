@@ -109,6 +109,14 @@ class TestCurve:
         curve.clear()
         assert self.pixels(curve) == empty
 
+    def test_what_is_predicted_exactly_is_drawn_too(self, curve):
+        curve.add(1, 0.5, (), math.inf, math.inf)
+        line = self.pixels(curve)
+        curve.add(1, 0.5, (math.inf,), math.inf, math.inf)
+        assert self.pixels(curve) != line
+        curve.checks, curve.ours, curve.linear = (), math.inf, 20.0
+        assert self.pixels(curve) != line
+
     def test_a_step_that_is_told_again_is_drawn_once(self, curve):
         for loss in (0.5, 0.4, math.nan, 0.0):
             curve.add(3, loss, (), math.nan, math.nan)

@@ -39,6 +39,7 @@ class PaintedNote(QLabel):
         self._form, self._ticker = form, ticker
         self._watched: Labels | None = None
         self._counting: Job[str] | None = None
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._delay = QTimer(self)

@@ -144,8 +144,9 @@ def narrow(box: QComboBox) -> None:
 
 
 def note() -> QLabel:
-    """Return a label for a sentence or two, which wraps."""
+    """Return a label for a sentence or two, which wraps; names of layers in it are no markup."""
     label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

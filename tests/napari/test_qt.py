@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QTextBrowser, QWidget
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
-from medgs_napari._qt import button
+from medgs_napari._qt import button, note
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -75,6 +75,14 @@ def test_what_goes_wrong_at_a_button_is_a_sentence_and_a_traceback_in_the_log(qt
     (sentence,) = complaints
     assert sentence.startswith("This should not have happened: IndexError: list index out of range;")
     assert "Traceback" in caplog.text
+
+
+def test_a_name_in_a_note_is_no_markup(qtbot):
+    label, text = note(), "got <b>scan</b> here"
+    qtbot.addWidget(label)
+    label.setWordWrap(False)
+    label.setText(text)
+    assert label.sizeHint().width() >= label.fontMetrics().horizontalAdvance(text)
 
 
 @pytest.mark.parametrize("page", ["train.md", "interpolate.md"])

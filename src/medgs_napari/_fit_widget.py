@@ -18,7 +18,7 @@ from medgs_napari._estimate import estimate_job, what_matters
 from medgs_napari._fit_form import FitForm
 from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
-from medgs_napari._jobs import Job, Outcome
+from medgs_napari._jobs import Job, Outcome, explain
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
@@ -221,8 +221,8 @@ class FitWidget(QWidget):
         large = size_note(layer, axis)
         try:
             order = self.form.order()
-        except ValueError as mistake:
-            self._say_plan(str(mistake))
+        except Exception as error:  # labels may be read from a disk, or computed, now
+            self._say_plan(explain(error))
             return
         if large:
             self._say_plan(large)

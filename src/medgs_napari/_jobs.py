@@ -191,6 +191,8 @@ def explain(error: BaseException) -> str:
             f"Memory must hold the image, the model and the slices under way, got too little ({reason}); close other "
             "images, take the preset fast or fewer Gaussians, or compute on the CPU."
         )
+    if isinstance(error, OSError):
+        return f"Data on a disk must be within reach, got {reason}; look for the file, the disk or the connection."
     return (
         f"This should not have happened: {type(error).__name__}: {reason}; the traceback is in napari's log, please "
         "report it together with what `medgs doctor` prints."

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel
 
 import medgs_core as medgs
-from medgs_napari._jobs import Job, Outcome
+from medgs_napari._jobs import Job, Outcome, explain
 from medgs_napari._label_task import describe_annotation
 from medgs_napari._segment_form import SegmentForm
 from medgs_napari._ticker import Ticker
@@ -70,8 +70,8 @@ class PaintedNote(QLabel):
             return
         try:
             self._counting = self._counting_job()
-        except ValueError as mistake:
-            self.setText(str(mistake))
+        except Exception as error:  # labels may be read from a disk, or computed, now
+            self.setText(explain(error))
             return
         if self._counting is None:
             self.setText(NOTHING_PAINTED)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,12 +121,16 @@ def test_what_is_copied_names_the_settings(qtbot, dock):
     assert "medgs fit scan.nii.gz" in QApplication.clipboard().text()
 
 
-def test_the_plan_is_told_before_the_start(qtbot, dock):
+def test_the_plan_is_told_before_the_start_or_why_there_is_none(qtbot, dock, monkeypatch):
     qtbot.waitUntil(lambda: "Gaussians" in dock.plan.text(), timeout=TIMEOUT)
     assert "9 slices of 48 × 40 pixels, 1 of them hidden" in dock.plan.text()
     assert "60 steps" in dock.plan.text()
     dock.form.advanced["hide"].value = "99"
     qtbot.waitUntil(lambda: "hide should be at most" in dock.plan.text(), timeout=TIMEOUT)
+    with monkeypatch.context() as broken:
+        broken.setattr("medgs_napari._fit_form.pick", lambda *_: Path("gone.h5").read_bytes())
+        dock.form.advanced["hide"].value = "2"
+        qtbot.waitUntil(lambda: "must be within reach, got" in dock.plan.text(), timeout=TIMEOUT)
     dock.form.advanced["hide"].value = "some"
     qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
 

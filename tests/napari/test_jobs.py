@@ -24,6 +24,10 @@ ERRORS = {
         ValueError("hide should be at most 3, got 9; hide fewer"),
         "^hide should be at most 3, got 9; hide fewer$",
     ),
+    "disk": (
+        FileNotFoundError(2, "No such file", "a.h5"),
+        r"^Data on a disk must be within reach, got \[Errno 2\] No such file: 'a.h5'; look for the file",
+    ),
     "exit": (SystemExit(), "should not have happened: SystemExit"),
 }
 STAGES = ("reading", "comparing the classical methods", "fitting, some slices hidden", "fitting all slices")

@@ -47,9 +47,10 @@ def check_layer(layer: Image | Labels) -> None:
 def guess_slice_axis(layer: Image | Labels) -> int:
     """Return the axis that slices probably lie along: of largest spacing among the last three, the first on ties.
 
-    A three-dimensional film has its slices along time.
+    Channels do not count among them. A three-dimensional film has its slices along time.
     """
-    last = range(layer.ndim - 3, layer.ndim)
+    plain = [k for k in range(layer.ndim) if k not in channel_axes(layer)]
+    last = (plain if len(plain) >= 3 else list(range(layer.ndim)))[-3:]
     times = [k for k in last if k in time_axes(layer)]
     if times:
         return times[0]

@@ -160,8 +160,9 @@ class TestAxes:
         picked = pick(image(voxels), 0, steps=(0, 4, 0, 0))
         np.testing.assert_array_equal(picked.volume().voxels, voxels[:, 4].transpose(2, 1, 0))
 
-    def test_channels_are_no_part_of_a_slice(self):
-        layer = image(np.zeros((5, 3, 6, 7), np.uint8), axis_labels=("z", "c", "y", "x"))
+    def test_channels_are_no_slices_and_no_part_of_one(self):
+        layer = image(np.zeros((5, 3, 6, 7), np.uint8), scale=(2.0, 9.0, 1.0, 1.0), axis_labels=("z", "c", "y", "x"))
+        assert guess_slice_axis(layer) == 0
         assert pick(layer, 0, (0, 1, 0, 0)).steps == (None, 1, None, None)
 
     def test_a_flat_image_is_refused(self):

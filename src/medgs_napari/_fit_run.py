@@ -40,7 +40,7 @@ class FitRun:
     order : Order
         What to fit.
     stopped : Fitted, optional
-        A model of the list that is resumed: it leaves the list, and comes back if nothing comes of it.
+        A model of the list that is resumed: it leaves the list, and comes back if nothing comes of it, or an error.
     """
 
     news = Signal(object)
@@ -90,14 +90,14 @@ class FitRun:
         fit, live, self._live = outcome.result, self._live, None
         fitted = None
         self._session.end()
+        if self._stopped is not None and (fit is None or outcome.error):
+            self._session.add(self._stopped)
         if fit is not None:
             order = self.order
             fitted = Fitted(
                 order.name, fit.model, order.frames, order.source_id, order.source_name, fit.checkpoint, order.recipe
             )
             self._session.add(fitted)
-        elif self._stopped is not None:
-            self._session.add(self._stopped)
         if outcome.error:
             complain(outcome.error)
         if live is not None and self._open() and not attempt(lambda: live.finish(fit)):

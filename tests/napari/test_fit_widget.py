@@ -338,17 +338,35 @@ def test_after_an_error_the_buttons_work_again(qtbot, viewer, dock, monkeypatch,
     assert len(session_of(viewer).models) == 1
 
 
-def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkeypatch, complaints):
+def break_at(monkeypatch, number):
+    """Let memory not be enough at a step of the next fit."""
     from medgs_core.descent import Phase
 
     step, count = Phase.step, iter(range(1000))
 
     def breaking(*arguments):
-        if next(count) == 45:
+        if next(count) == number:
             raise torch.OutOfMemoryError("no memory")
         return step(*arguments)
 
     monkeypatch.setattr(Phase, "step", breaking)
+
+
+def test_a_stopped_model_stays_beside_what_an_error_left_of_it(qtbot, viewer, dock, model, monkeypatch, complaints):
+    stopped = medgs.fit_model(model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60), progress=Never())
+    known = Fitted("scan", stopped.model, fitted_from_file(model, "x").frames, checkpoint=stopped.checkpoint)
+    session_of(viewer).add(known)
+    break_at(monkeypatch, 45)
+    dock.resume.click()
+    ended(qtbot, dock)
+    assert len(complaints) == 1
+    first, second = session_of(viewer).models
+    assert first is known
+    assert (second.name, second.checkpoint) == ("scan [2]", None)
+
+
+def test_an_error_on_the_way_keeps_the_last_snapshot(qtbot, viewer, dock, monkeypatch, complaints):
+    break_at(monkeypatch, 45)
     dock.start.click()
     ended(qtbot, dock)
     assert len(complaints) == 1

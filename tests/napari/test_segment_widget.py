@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
 from medgs_napari._label_layers import CONFIDENCE, FINE, LABELS
+from medgs_napari._label_task import describe_annotation
 from medgs_napari._marks import describe_shown
 from medgs_napari._rendered import LABEL_WORDS
 from medgs_napari._results import find_results
@@ -117,6 +118,12 @@ def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "many"
     qtbot.waitUntil(lambda: "labeled_slices should be" in dock.slices.text(), timeout=TIMEOUT)
+
+
+def test_many_labels_are_counted_not_named():
+    drawn = medgs.Volume(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), np.eye(4))
+    told = describe_annotation(medgs.annotate(drawn, 0))
+    assert told == "Dense: all 3 slices count as annotated; 59 labels from 1 to 59."
 
 
 def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, dock):

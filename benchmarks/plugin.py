@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication
 import medgs_core as medgs
 from medgs_napari._fit_widget import FitWidget
 from medgs_napari._jobs import Job
+from medgs_napari._preferences import preferences
 from medgs_napari._sections import ahead_of, watch_sections
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._stream import stream_in_folders, stream_in_memory
@@ -107,7 +108,7 @@ def streams(model: Fitted) -> str:
     subject, seconds = subject_of(model, "interpolated", medgs.RenderConfig(factor=4)), []
     with tempfile.TemporaryDirectory() as folder:
         in_folder = stream_in_folders(subject, subject.layers(), f"{folder}/fine.ome.zarr")
-        for stream in (stream_in_memory(subject.layers()), in_folder):
+        for stream in (stream_in_memory(subject.layers(), preferences().most_bytes), in_folder):
             begun = time.perf_counter()
             stream(Job(lambda job: None))
             seconds.append(time.perf_counter() - begun)

@@ -151,7 +151,7 @@ class ModelsWidget(QWidget):
         fitted = self.model
         if fitted is None:
             return
-        path, _ = QFileDialog.getSaveFileName(self, "Save the model", fitted.path or fitted.name + ENDING, FILTER)
+        path, _ = QFileDialog.getSaveFileName(self, "Save the model", fitted.path or fitted.file_name, FILTER)
         if path:
             self.save_file(fitted, path if path.endswith(ENDING) else path + ENDING)
 

@@ -16,6 +16,7 @@ from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
+from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, complain, note
 from medgs_napari._render_form import KEPT_IN, RenderForm
 from medgs_napari._rendered import Drawn, describe_rendering, named
@@ -143,7 +144,12 @@ class RenderWidget(QWidget):
         elif known is not None:
             self._fill(subject, results, known)
         elif shown == "streamed":
-            self._fill(subject, results, stream_in_memory(layers))
+            try:
+                stream = stream_in_memory(layers, preferences().most_bytes)
+            except ValueError as mistake:
+                complain(str(mistake))
+                return
+            self._fill(subject, results, stream)
         else:
             self._begin_folders(subject, results, layers, path)
         recipe, path = subject.recipe(streamed=shown == "folder"), fitted.path

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 ENDING = ".medgs"
 
+FORBIDDEN = '\\/:*?"<>|'
+"""Letters that a file cannot have in its name on some system."""
+
+LONGEST_NAME = 60
+"""Letters of a model's name in that of its file: systems allow 255 bytes, and a letter may take four of them."""
+
 MOST_LISTED = 8
 """Labels named one by one."""
 
@@ -55,6 +61,12 @@ class Fitted:
     checkpoint: medgs.FitCheckpoint | None = None
     recipe: Any = None
     path: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """What a new file of it may be called on any system."""
+        plain = "".join("_" if one in FORBIDDEN or not one.isprintable() else one for one in self.name)
+        return plain.strip(" .")[:LONGEST_NAME] + ENDING
 
     @property
     def score(self) -> str:

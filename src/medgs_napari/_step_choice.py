@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QSpinBox, QWidget
 
 from medgs_napari._axes import extents, volume_axes
@@ -52,8 +52,9 @@ class StepChoice(QWidget):
             box.setToolTip("The step of an axis that the stack of slices does not have.")
             box.valueChanged.connect(lambda _: self.changed.emit())
             self._boxes[k] = box
-            holder = QWidget()
-            bare_row(holder, QLabel(f"{names[k]} ="), box)
+            holder, label = QWidget(), QLabel(f"{names[k]} =")
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            bare_row(holder, label, box)
             self._layout.addWidget(holder)
 
     def steps(self, layer: Image) -> list[int]:

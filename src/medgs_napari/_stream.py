@@ -6,6 +6,7 @@ ended job has left out is filled by the next one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medgs_napari._amounts import memory
 from medgs_napari._arrays import LayerArray, Part, virtual_levels
 from medgs_napari._coarse import Thinned
 from medgs_napari._jobs import Done, Job
@@ -104,11 +106,23 @@ class Stream:
         return settings
 
 
-def stream_in_memory(layers: Sequence[Drawn]) -> Stream:
-    """Return what fills arrays from layers that render on access."""
+def stream_in_memory(layers: Sequence[Drawn], most_bytes: int) -> Stream:
+    """Return what fills arrays from layers that render on access; they may take so many bytes.
+
+    Raises
+    ------
+    ValueError
+        If the arrays would take more memory than they may.
+    """
+    whole = sum(math.prod(drawn.shape) * drawn.dtype.itemsize for drawn in map(_finest, layers))
+    if whole > most_bytes:
+        raise ValueError(
+            f"Slices may take {memory(most_bytes)} of memory at most, got {memory(whole)} of them; stream them into a "
+            "folder, show them as a virtual layer, or raise the limit in Preferences."
+        )
     filled = []
     for drawn in layers:
-        source = (drawn.data[0] if isinstance(drawn.data, list) else drawn.data).direct()
+        source = _finest(drawn).direct()
         filled.append(Filled(np.zeros(source.shape, source.dtype), source, drawn.frame.slice_axis))
     made = [
         replace(drawn, data=one.array, settings={**drawn.settings, "multiscale": False})
@@ -120,6 +134,10 @@ def stream_in_memory(layers: Sequence[Drawn]) -> Stream:
             one.fill(i)
 
     return Stream(made, np.zeros(filled[0].array.shape[filled[0].axis], bool), fill)
+
+
+def _finest(drawn: Drawn) -> Any:
+    return drawn.data[0] if isinstance(drawn.data, list) else drawn.data
 
 
 def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> Stream:

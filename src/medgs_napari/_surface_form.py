@@ -185,4 +185,6 @@ def _levels(values: Any) -> tuple[float, float, float]:
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return low, low + 1.0, low
-    return low, high, float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    bright = values > threshold_otsu(values)  # type: ignore[no-untyped-call]
+    # half-way between the two, where the threshold itself is but the end of a bin: at the edge of values that are few
+    return low, high, float(values[bright].mean() + values[~bright].mean()) / 2

@@ -3,6 +3,7 @@ import pytest
 from napari.components import ViewerModel
 
 import medgs_core as medgs
+from medgs_napari._amounts import GIB
 from medgs_napari._jobs import Job
 from medgs_napari._marks import SliceMarks, describe_shown
 from medgs_napari._rendered import METADATA, describe_slices, frames_of_model
@@ -55,7 +56,7 @@ class TestStream:
     @pytest.fixture(params=["memory", "folder"])
     def stream(self, request, layers, model, tmp_path):
         if request.param == "memory":
-            return stream_in_memory(layers)
+            return stream_in_memory(layers, GIB)
         subject = subject_of(fitted(model), "interpolated", medgs.RenderConfig(factor=4))
         return stream_in_folders(subject, layers, str(tmp_path / "fine.ome.zarr"))
 
@@ -66,6 +67,12 @@ class TestStream:
             np.asarray(made[0] if isinstance(made, list) else made), np.asarray(layers[0].data[0]), strict=True
         )
         assert stream.finished
+
+    def test_one_that_is_too_large_for_the_memory_is_refused_before_it_begins(self, layers):
+        size = np.asarray(layers[0].data[0]).nbytes
+        with pytest.raises(ValueError, match=r"Slices may take 0 MiB of memory at most, got 0 MiB .* into a folder"):
+            stream_in_memory(layers, size - 1)
+        assert not stream_in_memory(layers, size).ready.any()
 
     def test_slices_near_the_shown_one_come_first(self):
         order = []

@@ -66,6 +66,14 @@ def test_a_model_is_renamed_to_what_no_other_is_called(model):
     assert told == ["scan [2]", "mine", "mine", "mine"]
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("brain MRI", "brain MRI.medgs"), ("a/b: c?\n", "a_b_ c__.medgs"), ("é" * 100, "é" * 60 + ".medgs")],
+)
+def test_a_model_is_offered_a_file_name_that_any_system_takes(model, name, file):
+    assert Fitted(name, model, ()).file_name == file
+
+
 def test_what_a_model_is_is_said_in_words(model):
     fitted = Fitted("scan", model, ())
     count = f"{len(model.gaussians):,} Gaussians for 9 slices of 48 × 40"

@@ -284,6 +284,17 @@ def test_the_range_of_levels_is_taken_from_a_few_slices_of_a_large_volume():
     assert (len(np.unique(values)), values.min(), values.max()) == (MOST_SLICES, 0, 4_999)
 
 
+def test_a_level_begins_between_the_two_values_of_a_mask(qtbot, viewer, dock):
+    mask = np.zeros((6, 20, 20), np.uint8)
+    mask[1:5, 5:15, 5:15] = 1
+    model = medgs.fit_model(medgs.Volume(mask.transpose(2, 1, 0), np.eye(4)), medgs.FitConfig(steps=5)).model
+    session_of(viewer).add(fitted_from_file(model, "mask.medgs"))
+    choose(dock, LEVEL)
+    assert dock.form.level.value() == 0.5
+    dock.extract.click()
+    qtbot.waitUntil(lambda: bool(dock.measures.surfaces), timeout=TIMEOUT)
+
+
 def test_a_small_volume_is_looked_at_as_a_whole(dock, scan):
     choose(dock, LEVEL)
     assert (dock.form.level.minimum(), dock.form.level.maximum()) == (scan.min(), scan.max())

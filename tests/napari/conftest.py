@@ -1,5 +1,7 @@
 """What tests of the plugin share: small scans, a fitted model, and patience with threads."""
 
+import gc
+import importlib
 import os
 import sys
 import threading
@@ -30,6 +32,26 @@ def model(scan):
     affine = np.diag([*SPACING[::-1], 1.0])
     volume = medgs.Volume(scan.transpose(2, 1, 0), affine, "mm")
     return medgs.fit_model(volume, medgs.FitConfig(preset="fast", steps=20, axis="2")).model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_once():
+    """Look only once for what is installed, and let no collection of garbage go through what stays loaded.
+
+    Each viewer reads the manifests of all plugins, and is followed by a collection; together they took as long as the
+    tests themselves.
+    """
+    from npe2 import PluginManifest
+
+    for heavy in ("torch", "cv2", "napari.viewer"):
+        importlib.import_module(heavy)
+    found = list(PluginManifest.discover())
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
+        yield
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -147,8 +147,8 @@ class TestEstimate:
         dock.form.advanced["seed"].value = 5
         dock.form.factor.setValue(3)
         qtbot.wait(900)
+        self.measured(qtbot, dock)
         assert len(probes) == 1
-        assert "It takes" in dock.plan.text()
         dock.form.plain["preset"].value = "balanced"
         qtbot.waitUntil(lambda: len(probes) == 2, timeout=TIMEOUT)
         self.measured(qtbot, dock)

@@ -413,7 +413,7 @@ class TestLabels:
             qtbot.waitUntil(lambda: dock._stream is not None and dock._stream[0].ready.sum() == 3, timeout=TIMEOUT)
             dock.panel.cancel.click()
             done(qtbot, dock)
-        with pytest.raises(ValueError, match="must have all its slices to be saved"):
+        with pytest.raises(OSError, match="must have all its slices to be saved"):
             write_labels(str(tmp_path / "a.nii"), *viewer.layers[0].as_layer_data_tuple()[:2])
 
     def test_what_is_copied_renders_the_same_labels(self, dock, labeled, tmp_path, monkeypatch):

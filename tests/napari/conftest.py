@@ -9,6 +9,9 @@ import time
 
 import numpy as np
 import pytest
+from napari import Viewer
+from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 
 import medgs_core as medgs
 
@@ -52,6 +55,29 @@ def loaded_once():
         patch.setattr(PluginManifest, "discover", lambda *_, **__: iter(found))
         yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def viewer(request, monkeypatch):
+    """Return a viewer as docks get it: with its window for a test that is marked so, else without, which is quick."""
+    if request.node.get_closest_marker("window"):
+        return request.getfixturevalue("make_napari_viewer_proxy")()
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    return PublicOnlyProxy(ViewerModel())
+
+
+@pytest.fixture
+def add_dock(qtbot, viewer):
+    """Return what puts a widget into the window of the viewer, or keeps it where there is none."""
+
+    def add(widget, name):
+        if isinstance(viewer, Viewer):
+            viewer.window.add_dock_widget(widget, name=name)
+        else:
+            qtbot.addWidget(widget)
+        return widget
+
+    return add
 
 
 @pytest.fixture

@@ -28,27 +28,21 @@ TIMEOUT = 60_000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
 def source(viewer, scan):
     return viewer.add_image(scan, scale=SPACING, units=("mm",) * 3, name="scan")
 
 
 @pytest.fixture
-def dock(viewer, source):
-    return open_dock(viewer)
+def dock(viewer, source, add_dock):
+    return open_dock(viewer, add_dock)
 
 
-def open_dock(viewer):
+def open_dock(viewer, add_dock):
     widget = FitWidget(viewer)
     widget.form.plain["preset"].value = "fast"
     widget.form.advanced["steps"].value = "60"
     widget.form.factor.setValue(2)
-    viewer.window.add_dock_widget(widget, name="Train")
-    return widget
+    return add_dock(widget, "Train")
 
 
 def slow(monkeypatch, seconds=0.05):
@@ -292,6 +286,7 @@ def test_pause_holds_the_fit(qtbot, dock, monkeypatch):
     ended(qtbot, dock)
 
 
+@pytest.mark.window
 def test_the_source_may_be_renamed_and_deleted_while_it_is_fitted(qtbot, viewer, dock, source, monkeypatch):
     slow(monkeypatch, 0.01)
     dock.start.click()
@@ -305,6 +300,7 @@ def test_the_source_may_be_renamed_and_deleted_while_it_is_fitted(qtbot, viewer,
     assert [layer.name for layer in viewer.layers] == ["scan x2", "new"]
 
 
+@pytest.mark.window
 def test_the_preview_may_be_renamed_or_deleted(qtbot, viewer, dock, monkeypatch):
     slow(monkeypatch, 0.01)
     dock.start.click()
@@ -400,7 +396,8 @@ def test_closing_the_viewer_ends_the_fit(qtbot, make_napari_viewer, scan, monkey
     slow(monkeypatch, 0.05)
     viewer = make_napari_viewer()
     viewer.add_image(scan, scale=SPACING, name="scan")
-    dock = open_dock(viewer)
+    dock = FitWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Train")
     dock.start.click()
     stepping(qtbot, dock)
     job = dock.run.job
@@ -410,7 +407,8 @@ def test_closing_the_viewer_ends_the_fit(qtbot, make_napari_viewer, scan, monkey
     qtbot.wait(500)
 
 
-def test_a_fit_goes_on_when_its_dock_is_closed(qtbot, viewer, dock, monkeypatch):
+@pytest.mark.window
+def test_a_fit_goes_on_when_its_dock_is_closed(qtbot, viewer, dock, add_dock, monkeypatch):
     slow(monkeypatch, 0.01)
     dock.start.click()
     stepping(qtbot, dock)
@@ -418,7 +416,7 @@ def test_a_fit_goes_on_when_its_dock_is_closed(qtbot, viewer, dock, monkeypatch)
     viewer.window.remove_dock_widget(dock)
     dock.deleteLater()
     qtbot.wait(100)
-    again = open_dock(viewer)
+    again = open_dock(viewer, add_dock)
     assert shown(again.start, again.stop) == [False, True]
     qtbot.waitUntil(lambda: session.run is None, timeout=TIMEOUT)
     assert len(session.models) == 1
@@ -511,9 +509,9 @@ class TestChannels:
 
 
 class TestForm:
-    def test_without_a_stack_there_is_nothing_to_start(self, qtbot, viewer):
+    def test_without_a_stack_there_is_nothing_to_start(self, qtbot, viewer, add_dock):
         viewer.add_image(np.zeros((5, 6)))
-        dock = open_dock(viewer)
+        dock = open_dock(viewer, add_dock)
         qtbot.waitUntil(lambda: dock.plan.text() != "", timeout=TIMEOUT)
         assert "Open a stack of slices" in dock.plan.text()
         assert not dock.start.isEnabled()

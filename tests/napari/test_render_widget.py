@@ -18,16 +18,10 @@ TIMEOUT = 60_000
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def dock(viewer, model):
+def dock(viewer, add_dock, model):
     session_of(viewer).add(fitted_from_file(model, "scan.medgs"))
     widget = RenderWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Interpolate")
-    return widget
+    return add_dock(widget, "Interpolate")
 
 
 def choose(box, key):
@@ -38,6 +32,7 @@ def done(qtbot, dock):
     qtbot.waitUntil(lambda: dock.panel.job is None, timeout=TIMEOUT)
 
 
+@pytest.mark.window
 def test_a_virtual_layer_is_there_at_once(viewer, dock, model):
     assert dock.plan.text() == "33 slices, 0.75 mm apart, 9 of them measured."
     dock.interpolate.click()
@@ -46,6 +41,7 @@ def test_a_virtual_layer_is_there_at_once(viewer, dock, model):
     np.testing.assert_array_equal(np.asarray(layer.data[0][1]), medgs.render_slice(model, 0.25).T)
 
 
+@pytest.mark.window
 def test_a_streamed_layer_fills_up(qtbot, viewer, dock, model):
     choose(dock.form.shown_as, "streamed")
     dock.form.values["factor"].value = 2
@@ -206,6 +202,7 @@ def test_a_stream_goes_on_without_its_layer(qtbot, viewer, dock, streaming):
     assert len(viewer.layers) == 0
 
 
+@pytest.mark.window
 def test_a_stream_ends_with_its_dock_and_keeps_its_layer(qtbot, viewer, dock, monkeypatch, streaming):
     hold_after(monkeypatch, 2)
     dock.interpolate.click()
@@ -327,22 +324,26 @@ def test_a_model_without_its_source_has_no_uncertainty(qtbot, viewer, dock, mode
     assert not dock.uncertainty.isHidden()
 
 
-class TestLabels:
-    DRAWN = (2, 4, 6)
+def mark(model, end):
+    """Return a model with a label on three slices, as far as a column."""
+    voxels = np.zeros(model.volume.shape3d, np.uint8)
+    for k in (2, 4, 6):
+        voxels[10 + k : end, 10:20, k] = 3
+    return medgs.fit_labels(model, medgs.Volume(voxels, model.volume.affine, "mm"))
 
+
+@pytest.fixture(scope="module")
+def marked(model):
+    return mark(model, 30)
+
+
+class TestLabels:
     @pytest.fixture
-    def labeled(self, viewer, dock, model):
+    def labeled(self, viewer, dock, marked):
         """Return a model of the list with labels."""
         (fitted,) = session_of(viewer).models
-        self.relabel(viewer, fitted, model, 30)
+        session_of(viewer).relabel(fitted, marked)
         return fitted
-
-    def relabel(self, viewer, fitted, model, end):
-        voxels = np.zeros(model.volume.shape3d, np.uint8)
-        for k in self.DRAWN:
-            voxels[10 + k : end, 10:20, k] = 3
-        painted = medgs.Volume(voxels, model.volume.affine, "mm")
-        session_of(viewer).relabel(fitted, medgs.fit_labels(model, painted))
 
     def whole(self, fitted, factor=4):
         return medgs.render_volume(fitted.model, labels=True, factor=factor).voxels
@@ -381,7 +382,7 @@ class TestLabels:
 
     def test_labels_painted_anew_are_another_layer(self, viewer, dock, labeled, model):
         dock.labels.click()
-        self.relabel(viewer, labeled, model, 36)
+        session_of(viewer).relabel(labeled, mark(model, 36))
         dock.labels.click()
         _, new = viewer.layers
         np.testing.assert_array_equal(np.asarray(new.data), self.whole(labeled).transpose(2, 1, 0))
@@ -456,6 +457,7 @@ def test_the_words_have_a_background_while_the_slider_rests(qtbot, viewer, dock)
     qtbot.waitUntil(lambda: text.box, timeout=TIMEOUT)
 
 
+@pytest.mark.window
 def test_the_words_go_with_the_dock(qtbot, viewer, dock):
     dock.interpolate.click()
     text = viewer.canvas.overlays.text
@@ -507,6 +509,7 @@ class TestModels:
         qtbot.waitUntil(lambda: dock.models.list.topLevelItem(0).text(0) == f"{name} *", timeout=TIMEOUT)
         assert fitted.name == name
 
+    @pytest.mark.window
     def test_gaussians_are_points_in_one_layer(self, viewer, dock, model, monkeypatch):
         told = []
         monkeypatch.setattr("medgs_napari._models_widget.tell", told.append)

@@ -23,11 +23,6 @@ DRAWN = (2, 4, 6)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
 def fitted(viewer, model):
     one = fitted_from_file(model, "scan.medgs")
     session_of(viewer).add(one)
@@ -35,10 +30,9 @@ def fitted(viewer, model):
 
 
 @pytest.fixture
-def dock(viewer):
+def dock(viewer, add_dock):
     widget = SegmentWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Segment")
-    return widget
+    return add_dock(widget, "Segment")
 
 
 def paint(layer, slices=DRAWN):
@@ -59,6 +53,7 @@ def propagated(qtbot, dock):
     done(qtbot, dock)
 
 
+@pytest.mark.window
 def test_new_has_the_voxels_of_the_model_and_the_brush_in_hand(viewer, fitted, dock):
     assert dock.slices.text() in ("", "Press New, and paint the structures on a few slices.")
     assert not dock.propagate.isEnabled()
@@ -145,6 +140,7 @@ def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, 
     assert fitted.model.labels is not None
 
 
+@pytest.mark.window
 def test_propagating_again_updates_the_layers(qtbot, viewer, fitted, dock):
     dock.form.new.click()
     painted = viewer.layers[0]
@@ -295,6 +291,7 @@ def test_what_is_copied_names_the_choices(qtbot, viewer, fitted, dock):
     assert "needs the image that this model was fitted to" in QApplication.clipboard().text()
 
 
+@pytest.mark.window
 def test_the_dock_may_be_closed_while_it_works(qtbot, viewer, fitted, dock):
     dock.form.new.click()
     paint(viewer.layers[0])

@@ -31,11 +31,6 @@ def labeled(model):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
-
-
-@pytest.fixture
 def fitted(viewer, labeled, scan):
     viewer.add_image(scan, name="scan", scale=SPACING)
     viewer.dims.set_current_step(0, 4)
@@ -45,11 +40,10 @@ def fitted(viewer, labeled, scan):
 
 
 @pytest.fixture
-def dock(viewer, fitted):
+def dock(viewer, add_dock, fitted):
     widget = SurfaceWidget(viewer)
     widget.form.values["spacing"].value = str(COARSE)
-    viewer.window.add_dock_widget(widget, name="Surface")
-    return widget
+    return add_dock(widget, "Surface")
 
 
 def choose(dock, key):
@@ -97,6 +91,7 @@ def test_extracting_again_updates_the_layers(qtbot, viewer, dock):
     assert len(viewer.layers["scan label 1"].data[1]) <= 200 < before
 
 
+@pytest.mark.window
 def test_a_level_has_one_layer_wherever_it_is_moved(qtbot, viewer, dock):
     choose(dock, LEVEL)
     assert not dock.form.level.isHidden()
@@ -118,6 +113,7 @@ def test_the_contour_comes_when_a_surface_is_first_chosen(qtbot, viewer, dock):
     qtbot.waitUntil(lambda: NAME not in viewer.layers, timeout=TIMEOUT)
 
 
+@pytest.mark.window
 def test_the_contour_follows_the_level_and_the_slider(qtbot, viewer, dock):
     dock.preview.setChecked(True)
     choose(dock, LEVEL)
@@ -161,6 +157,7 @@ def test_contours_that_are_hidden_follow_unseen(qtbot, viewer, dock):
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
 
 
+@pytest.mark.window
 def test_the_contour_goes_with_the_dock(qtbot, viewer, dock):
     dock.preview.setChecked(True)
     qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)

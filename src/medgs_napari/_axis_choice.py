@@ -52,5 +52,4 @@ class AxisChoice(QComboBox):
         for axis, text in places.items():
             self.addItem(text, axis)
         self.setCurrentIndex(max(self.findData(chosen), 0 if places else -1))
-        self.setEnabled(len(places) > 1)
         self.blockSignals(False)

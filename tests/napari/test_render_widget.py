@@ -101,7 +101,7 @@ def test_a_cancelled_stream_keeps_what_it_has_and_goes_on(qtbot, viewer, dock, m
     for i, ready in enumerate(stream.ready):
         viewer.dims.set_current_step(0, i)
         assert viewer.canvas.overlays.text.text.startswith("NOT RENDERED YET") != ready
-    assert f"{stream.ready.sum()} are there; Interpolate renders the others." in dock.plan.text()
+    assert f"{stream.ready.sum()} are there; the same button renders the others." in dock.plan.text()
     layer.name = "mine"
     dock.interpolate.click()
     done(qtbot, dock)

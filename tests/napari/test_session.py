@@ -68,7 +68,12 @@ def test_a_model_is_renamed_to_what_no_other_is_called(model):
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("brain MRI", "brain MRI.medgs"), ("a/b: c?\n", "a_b_ c__.medgs"), ("é" * 100, "é" * 60 + ".medgs")],
+    [
+        ("brain MRI", "brain MRI.medgs"),
+        ("a/b: c?\n", "a_b_ c__.medgs"),
+        ("é" * 100, "é" * 60 + ".medgs"),
+        (" . ", "model.medgs"),
+    ],
 )
 def test_a_model_is_offered_a_file_name_that_any_system_takes(model, name, file):
     assert Fitted(name, model, ()).file_name == file

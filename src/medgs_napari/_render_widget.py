@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import napari
-import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
@@ -161,9 +160,7 @@ class RenderWidget(QWidget):
             settings = named(drawn.settings, subject.what)
             if drawn.kind == "labels":
                 settings |= label_colors(self._viewer, subject.fitted)
-            layer = show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
-            if drawn.kind == "labels":  # what is made or read when it is looked at cannot be painted on
-                layer.editable = isinstance(layer.data, np.ndarray)
+            show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
 
     def _begin_folders(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn], path: str) -> None:
         """Make folders in a thread, or find them begun; then fill them."""

@@ -16,6 +16,7 @@ from medgs_napari._files import (
 from medgs_napari._layers import layer_volume, pick
 from medgs_napari._rendered import METADATA
 from medgs_napari._sample_data import brain_mri, phantom
+from medgs_napari._sections import watch_sections
 from medgs_napari._writers import (
     write_labels_ome_tiff,
     write_labels_ome_zarr,
@@ -370,6 +371,23 @@ class TestModels:
         ((data, settings, _),) = read_models(path)
         assert not settings["metadata"]["medgs_slices"].measured.any()
         assert np.asarray(data[5]).any()
+
+    def test_a_model_of_labels_alone_opens_as_labels_that_nobody_paints_on(self, tmp_path):
+        voxels = np.zeros((20, 24, 9), np.uint8)
+        voxels[5:15, 5:15] = 4
+        drawn = medgs.Volume(voxels, np.diag([0.5, 0.5, 2.0, 1.0]), "um")
+        alone = medgs.fit_model(None, medgs.FitConfig(preset="fast", steps=10, axis="2"), labels=drawn).model
+        medgs.save_model(alone, tmp_path / "alone.medgs")
+        ((data, settings, kind),) = read_models(str(tmp_path / "alone.medgs"))
+        assert (kind, settings["name"]) == ("labels", "alone x4")
+        viewer = ViewerModel()
+        watch_sections(viewer)
+        layer = viewer.add_labels(data, **settings)
+        assert not layer.editable
+        np.testing.assert_allclose(layer.scale, (0.5, 0.5, 0.5))
+        wanted = medgs.render_volume(alone, labels=True, factor=4).voxels.transpose(2, 1, 0)
+        np.testing.assert_array_equal(np.asarray(layer.data), wanted)
+        assert 4 in wanted
 
     def test_readers_know_their_files(self):
         assert get_model_reader("a.nii") is None

@@ -119,8 +119,8 @@ def compact_integers(voxels: Any) -> Any:
     """Return integers in 32 bits or fewer where they fit: few programs read longer ones in NIfTI files."""
     if voxels.dtype.itemsize <= LONGEST_BYTES:
         return voxels
-    ends = [np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())]
-    return voxels.astype(np.result_type(*ends))
+    least = np.result_type(*(np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())))
+    return voxels.astype(least) if least.kind in "iu" else voxels  # no integer holds both ends, as NumPy sees it
 
 
 def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:

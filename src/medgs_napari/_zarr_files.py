@@ -65,13 +65,16 @@ def _as_labels(data: Any, settings: dict[str, Any], kind: str) -> LayerData:
 
 def _zarr_images(path: str) -> list[LayerData]:
     import medgs_core as medgs
+    from medgs_napari._frames import frame_of_volume
 
     try:
         store = medgs.open_volume(path)
     except ValueError:  # another program's, or damaged: then this says how
         return [volume_layer(medgs.read_volume(path, volume="all"), path, 0)]
     place = store.place
-    if store.written.all() and (store.ndim > 3 or (place.slope, place.intercept) != (1.0, 0.0)):
+    rescaled = (place.slope, place.intercept) != (1.0, 0.0)
+    plain = store.ndim == 3 or frame_of_volume(place, store.axis).rgb
+    if store.written.all() and (rescaled or not plain):
         return [volume_layer(medgs.read_volume(path, volume="all"), path, store.axis)]
     return store_layers(store, place, path)
 

@@ -301,6 +301,15 @@ class TestOmeZarr:
             np.testing.assert_array_equal(np.asarray(layer.data[3]), both[:, :, 3, channel].T)
             assert layer.metadata[METADATA].summary() == "1 of 6 slices RENDERED\n5 NOT RENDERED YET"
 
+    def test_color_comes_back_as_color(self, tmp_path):
+        color = np.stack([VOXELS, VOXELS + 100, 255 - VOXELS], axis=3).astype(np.uint8)
+        layer = Image(color, rgb=True, **PLACES["moved"], **UNITS)
+        (path,) = write_ome_zarr(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        back = layer_of(*read_zarrs(path)[0])
+        assert back.rgb
+        assert_same_world(layer, back)
+        np.testing.assert_array_equal(np.asarray(back.data), color)
+
     def test_a_series_with_a_slope_shows_what_was_measured(self, tmp_path):
         series = medgs.Volume(np.stack([VOXELS, VOXELS], axis=3), np.eye(4), slope=2.0, series=True)
         medgs.write_volume(series, tmp_path / "a.zarr")

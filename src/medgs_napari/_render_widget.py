@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import napari
+import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
@@ -200,10 +201,15 @@ class RenderWidget(QWidget):
         self.marks.refresh()
 
     def _grown(self, news: Done) -> None:
-        """Show what has been filled since."""
-        for layer in self._stream[1] if self._stream else ():
+        """Show what has been filled since; end what would be in the memory of layers that are gone."""
+        added = self._stream[1] if self._stream else []
+        there = [layer for layer in added if layer in self._viewer.layers]
+        for layer in there:
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         self.marks.refresh()
+        in_memory = all(isinstance(layer.data, np.ndarray) for layer in added)
+        if added and not there and in_memory and self.panel.job is not None:
+            self.panel.job.cancel()
 
     def _moved(self, event: Any = None) -> None:
         """Tell the stream which slice is looked at."""

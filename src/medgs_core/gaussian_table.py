@@ -91,7 +91,8 @@ def _slice_coordinates(model: FittedModel) -> PerGaussian:
     whole = stack_slices(model.volume, model.axis, model.window).positions
     seen = np.delete(whole, list(model.skipped))
     coordinates: PerGaussian = np.interp(np.interp(centers, np.arange(len(seen)), seen), whole, np.arange(len(whole)))
-    return coordinates
+    beyond = centers - np.clip(centers, 0, len(seen) - 1)
+    return coordinates + beyond
 
 
 def _label_ids(head: LabelHead) -> Int64[np.ndarray, " gaussians"]:

@@ -35,7 +35,10 @@ def get_nifti_reader(path: str | Sequence[str]) -> Reader | None:
 
 
 def read_models(path: str | Sequence[str]) -> list[LayerData]:
-    """Return layers that render the models on access; the viewer's list of models takes them in."""
+    """Return layers that render the images of models on access, or their labels where there is nothing else.
+
+    The viewer's list of models takes them in.
+    """
     return [layer for one in paths_of(path) for layer in _read_model(str(one))]
 
 
@@ -111,7 +114,7 @@ def _read_model(path: str) -> list[LayerData]:
 
     import medgs_core as medgs
     from medgs_napari._session import load_fitted, session_of
-    from medgs_napari._virtual import virtual_layers
+    from medgs_napari._virtual import virtual_labels, virtual_layers
 
     fitted, trouble = load_fitted(path)
     if trouble:
@@ -122,9 +125,11 @@ def _read_model(path: str) -> list[LayerData]:
 
         session_of(viewer).add(fitted)
         watch_sections(viewer)
-    config = medgs.RenderConfig(factor=FACTOR)
-    layers = virtual_layers(f"{fitted.name} x{FACTOR}", fitted.model, fitted.frames, config)
-    return [(drawn.data, drawn.settings, "image") for drawn in layers]
+    outlines = not fitted.model.has_image
+    config = medgs.RenderConfig(factor=FACTOR, labels=outlines)
+    make_layers = virtual_labels if outlines else virtual_layers
+    layers = make_layers(f"{fitted.name} x{FACTOR}", fitted.model, fitted.frames, config)
+    return [(drawn.data, drawn.settings, drawn.kind) for drawn in layers]
 
 
 def _with_first_axis(place: Any, label: str = "t") -> dict[str, Any]:

@@ -60,12 +60,6 @@ class Frame:
         assert axis is not None
         return axis
 
-    @property
-    def slice_name(self) -> str:
-        """What the slice axis is called."""
-        name: str = axis_names(self.place["axis_labels"])[self.slice_axis]
-        return name
-
     def settings(self, start: float = 0.0, step: float = 1.0) -> dict[str, Any]:
         """Return what an image layer needs whose slice j stands at measured slice start + j * step."""
         return {**self.placed(start, step), **self.look, "rgb": self.rgb}

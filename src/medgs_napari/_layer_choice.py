@@ -43,10 +43,11 @@ class LayerChoice(QComboBox):
         super().__init__()
         narrow(self)
         self._viewer, self._serves, self._nothing = viewer, serves, nothing
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
+        viewer.layers.events.inserted.connect(self._follow)
+        for event in (viewer.layers.events.removed, viewer.layers.events.reordered):
             event.connect(self._sync)
         self._told: Any = None
-        self._sync()
+        self._follow()
         self._choose_active()
         self._told = self._choice()
         self.currentIndexChanged.connect(lambda _: self._tell())
@@ -66,14 +67,20 @@ class LayerChoice(QComboBox):
         if active is not None and not self._nothing and self.findData(active.unique_id) >= 0:
             self.choose(active)
 
-    def _sync(self, event: Any = None) -> None:
-        """List the layers as they are now."""
+    def _follow(self, event: Any = None) -> None:
+        """List the layers, and again when one of them is renamed or gets other data."""
         if not isalive(self):
             return
         for layer in self._viewer.layers:
             for emitter in (layer.events.name, layer.events.data):
-                emitter.disconnect(self._sync)
+                emitter.disconnect(self._sync)  # in vain for a new one
                 emitter.connect(self._sync)
+        self._sync()
+
+    def _sync(self, event: Any = None) -> None:
+        """List the layers as they are now."""
+        if not isalive(self):
+            return
         before = self.currentData()
         self.blockSignals(True)
         self.clear()

@@ -13,7 +13,7 @@ PLUGIN = "medgs-napari"
 DEFAULT_SECONDS = 1.5
 
 MEMORY_SHARE = 0.8
-"""Part of the machine's memory that a fit may take if nothing else is said: the rest is for napari and the system."""
+"""Part of the machine's memory that may be taken if nothing else is said: the rest is for napari and the system."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Preferences:
     ----------
     device, preset : as in `FitConfig`
     preview_seconds : least time between two pictures of a running fit
-    memory_gib : GiB of memory that a fit may take; 0: `MEMORY_SHARE` of the machine's
+    memory_gib : GiB of memory that a fit, or slices streamed into memory, may take; 0: `MEMORY_SHARE` of the machine's
     """
 
     device: str = "auto"
@@ -34,7 +34,7 @@ class Preferences:
 
     @property
     def most_bytes(self) -> int:
-        """Memory that a fit may take."""
+        """Memory that a fit, or slices streamed into memory, may take."""
         if self.memory_gib > 0:
             return round(self.memory_gib * GIB)
         import psutil  # which comes with napari

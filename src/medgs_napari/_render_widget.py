@@ -161,9 +161,7 @@ class RenderWidget(QWidget):
             settings = named(drawn.settings, subject.what)
             if drawn.kind == "labels":
                 settings |= label_colors(self._viewer, subject.fitted)
-            layer = show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
-            if drawn.kind == "labels":  # what is made or read when it is looked at cannot be painted on
-                layer.editable = isinstance(layer.data, np.ndarray)
+            show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
 
     def _begin_folders(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn], path: str) -> None:
         """Make folders in a thread, or find them begun; then fill them."""
@@ -203,10 +201,15 @@ class RenderWidget(QWidget):
         self.marks.refresh()
 
     def _grown(self, news: Done) -> None:
-        """Show what has been filled since."""
-        for layer in self._stream[1] if self._stream else ():
+        """Show what has been filled since; end what would be in the memory of layers that are gone."""
+        added = self._stream[1] if self._stream else []
+        there = [layer for layer in added if layer in self._viewer.layers]
+        for layer in there:
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         self.marks.refresh()
+        in_memory = all(isinstance(layer.data, np.ndarray) for layer in added)
+        if added and not there and in_memory and self.panel.job is not None:
+            self.panel.job.cancel()
 
     def _moved(self, event: Any = None) -> None:
         """Tell the stream which slice is looked at."""

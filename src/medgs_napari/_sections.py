@@ -1,4 +1,4 @@
-"""Draws cross-sections through virtual layers again as their slices are rendered.
+"""Draws cross-sections through virtual layers again as their slices are rendered, and lets nobody paint on them.
 
 A viewer comes in; its virtual layers, and those that come later, answer at once when its axes are turned.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
 from psygnal import Signal
 
 from medgs_napari._ahead import Ahead
@@ -44,6 +45,8 @@ class Sections:
             ahead = ahead_of(layer)
             if ahead is not None:
                 ahead.better = self._relay
+            if isinstance(layer, Labels) and isinstance(layer.data, LayerArray):
+                layer.editable = False  # several levels are not for napari either
 
     def _draw(self) -> None:
         viewer = self._viewer()

@@ -66,7 +66,7 @@ class Fitted:
     def file_name(self) -> str:
         """What a new file of it may be called on any system."""
         plain = "".join("_" if one in FORBIDDEN or not one.isprintable() else one for one in self.name)
-        return plain.strip(" .")[:LONGEST_NAME] + ENDING
+        return (plain.strip(" .")[:LONGEST_NAME] or "model") + ENDING
 
     @property
     def score(self) -> str:

@@ -78,7 +78,7 @@ class Stream:
 
     def describe(self) -> str:
         """Say how many slices are there already; nothing where all are."""
-        return "" if self.finished else f"{int(self.ready.sum())} are there; Interpolate renders the others."
+        return "" if self.finished else f"{int(self.ready.sum())} are there; the same button renders the others."
 
     def __call__(self, job: Job[bool]) -> bool:
         """Fill all slices that are missing; called in the thread of the job."""

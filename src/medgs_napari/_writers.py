@@ -55,8 +55,7 @@ def write_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 @unmuted()
 def write_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer to an OME-Zarr folder where it stands in the world; return the path. As `write_nifti`."""
-    _check_source(path, finest_of(data, meta))
-    return _write(path, OME_ZARR, image_volume(data, meta))
+    return _write(_another_folder(path, data, meta), OME_ZARR, image_volume(data, meta))
 
 
 @unmuted()
@@ -80,7 +79,7 @@ def write_labels_ome_tiff(path: str, data: Any, meta: dict[str, Any]) -> list[st
 @unmuted()
 def write_labels_ome_zarr(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer to an OME-Zarr folder, on the grid of its image; return the path. As `write_labels`."""
-    return _write(path, OME_ZARR, labels_volume(data, meta), labels=True)
+    return _write(_another_folder(path, data, meta), OME_ZARR, labels_volume(data, meta), labels=True)
 
 
 def finest_of(data: Any, meta: dict[str, Any]) -> Any:
@@ -120,8 +119,8 @@ def compact_integers(voxels: Any) -> Any:
     """Return integers in 32 bits or fewer where they fit: few programs read longer ones in NIfTI files."""
     if voxels.dtype.itemsize <= LONGEST_BYTES:
         return voxels
-    ends = [np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())]
-    return voxels.astype(np.result_type(*ends))
+    least = np.result_type(*(np.min_scalar_type(int(end)) for end in (voxels.min(), voxels.max())))
+    return voxels.astype(least) if least.kind in "iu" else voxels  # no integer holds both ends, as NumPy sees it
 
 
 def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
@@ -148,13 +147,15 @@ def _volume_of(make_layer: Callable[[], Image | Labels]) -> medgs.Volume:
     return layer_volume(layer)
 
 
-def _check_source(path: str, data: Any) -> None:
-    """Refuse to replace the folder that the slices are read from while they are looked at."""
-    source = getattr(getattr(data, "source", None), "path", None)
-    if source is not None and Path(path).resolve() == Path(source).resolve():
+def _another_folder(path: str, data: Any, meta: dict[str, Any]) -> str:
+    """Return the whole path of a folder, and refuse the one that the slices are read from while they are looked at."""
+    whole = _ended(path, OME_ZARR)
+    source = getattr(getattr(finest_of(data, meta), "source", None), "path", None)
+    if source is not None and Path(whole).resolve() == Path(source).resolve():
         raise ValueError(
-            f"A layer that is read from a folder must be saved to another one, got '{path}'; change the name."
+            f"A layer that is read from a folder must be saved to another one, got '{whole}'; change the name."
         )
+    return whole
 
 
 def _check_finished(meta: dict[str, Any]) -> None:
@@ -173,8 +174,7 @@ def _check_finished(meta: dict[str, Any]) -> None:
 def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume, *, labels: bool = False) -> list[str]:
     import medgs_core as medgs
 
-    if not path.lower().endswith(endings):
-        path += endings[0]
+    path = _ended(path, endings)
     if endings is OME_TIFF and not _is_upright(volume):
         warnings.warn(
             "OME-TIFF holds spacing and unit only, got a layer that is moved, mirrored or turned, which is left out; "
@@ -183,6 +183,11 @@ def _write(path: str, endings: tuple[str, ...], volume: medgs.Volume, *, labels:
         )
     medgs.write_volume(volume, path, labels=labels)
     return [path]
+
+
+def _ended(path: str, endings: tuple[str, ...]) -> str:
+    """Return a path with an ending of the format."""
+    return path if path.lower().endswith(endings) else path + endings[0]
 
 
 def _is_upright(volume: medgs.Volume) -> bool:

@@ -16,6 +16,7 @@ from medgs_napari._files import LayerData, Reader, paths_of, stem, volume_layer
 
 if TYPE_CHECKING:
     import medgs_core as medgs
+    from medgs_napari._arrays import LayerArray
 
 ZARR_ATTRIBUTES = {"zarr.json": "attributes", ".zattrs": None}
 """Files in which an OME-Zarr folder tells what is in it, and where in them."""
@@ -37,11 +38,11 @@ def get_zarr_reader(path: str | Sequence[str]) -> Reader | None:
 
 def read_zarrs(path: str | Sequence[str]) -> list[LayerData]:
     """Return layers of the images in OME-Zarr folders, where they stand in their world."""
-    return [zarr_layer(str(one)) for one in paths_of(path)]
+    return [layer for one in paths_of(path) for layer in zarr_layers(str(one))]
 
 
-def zarr_layer(path: str) -> LayerData:
-    """Return the layer of an OME-Zarr folder; slices of our own images are read when they are looked at.
+def zarr_layers(path: str) -> list[LayerData]:
+    """Return the layers of an OME-Zarr folder; slices of our own images are read when they are looked at.
 
     Labels are read as a whole, for they are to be painted on.
 
@@ -50,56 +51,65 @@ def zarr_layer(path: str) -> LayerData:
     ValueError
         If the folder is damaged, or holds no volume.
     """
-    data, settings, kind = _zarr_image(path)
+    labels = LABELS in (_image_facts(Path(path)) or {})
+    return [_as_labels(*layer) if labels else layer for layer in _zarr_images(path)]
+
+
+def _as_labels(data: Any, settings: dict[str, Any], kind: str) -> LayerData:
+    """Return the layer of labels that an image holds; the image itself if its values are no ids."""
     finest = data[0] if settings.get("multiscale") else data
-    if LABELS not in (_image_facts(Path(path)) or {}) or finest.dtype.kind not in "iu":
+    if finest.dtype.kind not in "iu":
         return data, settings, kind
     return np.asarray(finest), {name: one for name, one in settings.items() if name not in IMAGE_ONLY}, "labels"
 
 
-def _zarr_image(path: str) -> LayerData:
+def _zarr_images(path: str) -> list[LayerData]:
     import medgs_core as medgs
+    from medgs_napari._frames import frame_of_volume
 
     try:
         store = medgs.open_volume(path)
     except ValueError:  # another program's, or damaged: then this says how
-        return volume_layer(medgs.read_volume(path, volume="all"), path, 0)
+        return [volume_layer(medgs.read_volume(path, volume="all"), path, 0)]
     place = store.place
-    if store.written.all() and (store.ndim > 3 or (place.slope, place.intercept) != (1.0, 0.0)):
-        return volume_layer(medgs.read_volume(path, volume="all"), path, store.axis)
-    return store_layer(store, place, path)
+    rescaled = (place.slope, place.intercept) != (1.0, 0.0)
+    plain = store.ndim == 3 or frame_of_volume(place, store.axis).rgb
+    if store.written.all() and (rescaled or not plain):
+        return [volume_layer(medgs.read_volume(path, volume="all"), path, store.axis)]
+    return store_layers(store, place, path)
 
 
-def store_layer(store: medgs.StreamedVolume, place: medgs.Volume, path: str) -> LayerData:
-    """Return the layer of a folder of ours that reads slices when they are looked at, and tells which are missing.
+def store_layers(store: medgs.StreamedVolume, place: medgs.Volume, path: str) -> list[LayerData]:
+    """Return the layers of a folder of ours, one per channel, that read slices when they are looked at.
 
-    What is larger than that is thinned for 3-D.
+    They tell which slices are missing; what is larger than that is thinned for 3-D.
     """
-    from medgs_napari._arrays import Part, virtual_levels
+    from medgs_napari._arrays import virtual_levels
     from medgs_napari._coarse import Thinned
     from medgs_napari._frames import frame_of_volume
-    from medgs_napari._rendered import METADATA, Slices
+    from medgs_napari._rendered import METADATA, Slices, blank_layers
 
-    frame = frame_of_volume(place, store.axis)
-    settings: dict[str, Any] = {**frame.place, "rgb": frame.rgb, "name": stem(path)}
-    if not store.written.all():
-        written = store.written
-        settings["metadata"] = {
-            METADATA: Slices(frame.slice_axis, np.arange(len(written)), written, RENDERED, ready=written)
-        }
-    levels = virtual_levels(store, Thinned(store), frame, Part(), place)
-    if len(levels) == 1:
-        return levels[0], settings, "image"
-    settings["multiscale"] = True
-    if not frame.rgb:  # napari would read all of the coarse level to guess it
-        settings["contrast_limits"] = _contrast(store)
-    return levels, settings, "image"
+    frame, written = frame_of_volume(place, store.axis), store.written
+    layers: list[LayerData] = []
+    for drawn in blank_layers(stem(path), place, (frame,), 0.0, 1.0):
+        settings = drawn.settings
+        if not written.all():
+            settings["metadata"] = {
+                METADATA: Slices(frame.slice_axis, np.arange(len(written)), written, RENDERED, ready=written)
+            }
+        levels = virtual_levels(store, Thinned(store), frame, drawn.part, place)
+        if len(levels) > 1:
+            settings["multiscale"] = True
+            if not frame.rgb:  # napari would read all of the coarse level to guess it
+                settings["contrast_limits"] = _contrast(levels[0], frame.slice_axis)
+        layers.append((levels if len(levels) > 1 else levels[0], settings, "image"))
+    return layers
 
 
-def _contrast(store: medgs.StreamedVolume) -> tuple[float, float]:
-    """Return the least and the largest value on a few slices."""
-    count = store.shape[store.axis]
-    planes = np.stack([store[(slice(None),) * store.axis + (i,)] for i in (0, count // 2, count - 1)])
+def _contrast(finest: LayerArray, axis: int) -> tuple[float, float]:
+    """Return the least and the largest value on a few slices along an axis."""
+    count = finest.shape[axis]
+    planes = np.stack([finest[(slice(None),) * axis + (i,)] for i in (0, count // 2, count - 1)])
     low, high = float(planes.min()), float(planes.max())
     return low, high if high > low else low + 1.0
 

@@ -201,6 +201,12 @@ class TestStoresOfOthers:
         zarr.create_array(str(tmp_path / "a.zarr"), data=random_voxels())
         np.testing.assert_array_equal(read_volume(tmp_path / "a.zarr").voxels, random_voxels())
 
+    @pytest.mark.parametrize("code", ["q", "Q", "l", "L", "i", "I"])
+    def test_integers_of_c_are_those_of_their_size(self, tmp_path, code):
+        voxels = random_voxels("int16").astype(code)
+        write_volume(Volume(voxels, np.eye(4)), tmp_path / "a.zarr")
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.zarr").voxels, voxels, strict=True)
+
     def test_voxels_of_the_other_byte_order_become_native(self, tmp_path):
         volume = read_volume(save(tmp_path / "a.zarr", random_voxels(">i2"), "zyx", scale=[2.0, 1.0, 1.0]))
         assert volume.voxels.dtype == np.dtype(np.int16)

@@ -72,6 +72,14 @@ def test_skipped_slices_are_counted_along():
     np.testing.assert_allclose(np.sort(tabulate_gaussians(model).positions[:, 0]), [0.0, 3.0, 4.0])
 
 
+@pytest.mark.parametrize("skipped", [(), (1, 3)])
+def test_centers_beyond_the_slices_stay_beyond_them(skipped):
+    last = 4 - len(skipped)  # of those that were seen
+    gaussians = replace(random_gaussians(count=2), center=torch.tensor([-0.5, last + 0.25]), log_spread=torch.zeros(2))
+    positions = tabulate_gaussians(fitted(gaussians=gaussians, axis=0, skipped=skipped)).positions[:, 0]
+    np.testing.assert_allclose(np.sort(positions), [-0.5, 4.25])
+
+
 def test_labels_are_those_of_the_structures_that_gaussians_lie_in():
     model = fit_model(moving_scan(), quick()).model
     assert tabulate_gaussians(model).labels is None

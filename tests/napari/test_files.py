@@ -5,6 +5,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 import medgs_core as medgs
+from medgs_napari._arrays import LayerArray, Part
 from medgs_napari._files import (
     get_model_reader,
     get_nifti_reader,
@@ -13,9 +14,11 @@ from medgs_napari._files import (
     read_models,
     read_niftis,
 )
+from medgs_napari._frames import frame_of_volume
 from medgs_napari._layers import layer_volume, pick
 from medgs_napari._rendered import METADATA
 from medgs_napari._sample_data import brain_mri, phantom
+from medgs_napari._sections import watch_sections
 from medgs_napari._writers import (
     write_labels_ome_tiff,
     write_labels_ome_zarr,
@@ -44,6 +47,13 @@ def write(path, affine, voxels=VOXELS, slope=None, intercept=None):
     made.header.set_slope_inter(slope, intercept)
     nibabel.save(made, path)
     return str(path)
+
+
+def marked(model):
+    """Return a model with a label on every fourth slice."""
+    voxels = np.zeros(model.volume.shape3d, np.uint8)
+    voxels[10:20, 10:20, ::4] = 3
+    return medgs.fit_labels(model, medgs.Volume(voxels, model.volume.affine, "mm"))
 
 
 def layer_of(data, settings, kind="image"):
@@ -198,9 +208,7 @@ class TestOmeZarr:
         assert medgs.read_volume(path).voxels.max() == VOXELS.max()
 
     def test_streamed_labels_open_as_labels_and_say_what_is_missing(self, tmp_path, model):
-        voxels = np.zeros(model.volume.shape3d, np.uint8)
-        voxels[10:20, 10:20, ::4] = 3
-        labeled = medgs.fit_labels(model, medgs.Volume(voxels, model.volume.affine, "mm"))
+        labeled = marked(model)
         stream = medgs.stream_volume(labeled, tmp_path / "a.zarr", labels=True, factor=2)
         stream.fill(4)
         back = layer_of(*read_zarrs(str(tmp_path / "a.zarr"))[0])
@@ -269,6 +277,38 @@ class TestOmeZarr:
             write_ome_zarr(str(tmp_path / "a.zarr"), *layer.as_layer_data_tuple()[:2])
         (path,) = write_ome_zarr(str(tmp_path / "b.zarr"), *layer.as_layer_data_tuple()[:2])
         np.testing.assert_array_equal(medgs.read_volume(path).voxels, VOXELS)
+
+    def test_a_folder_of_labels_that_is_looked_at_is_not_replaced(self, tmp_path, model):
+        stream = medgs.stream_volume(marked(model), tmp_path / "a.ome.zarr", labels=True)
+        stream.fill_all()
+        volume = stream.images[0].place
+        frame = frame_of_volume(volume, 2)
+        layer = Labels(LayerArray(stream.images[0], frame, Part(), volume), **frame.placed())
+        for name in ("a.ome.zarr", "a"):  # the ending comes by itself
+            with pytest.raises(OSError, match=r"must be saved to another one, got '.*a\.ome\.zarr'"):
+                write_labels_ome_zarr(str(tmp_path / name), *layer.as_layer_data_tuple()[:2])
+        (path,) = write_labels_ome_zarr(str(tmp_path / "b"), *layer.as_layer_data_tuple()[:2])
+        np.testing.assert_array_equal(medgs.read_volume(path).voxels.T, np.asarray(layer.data))
+
+    def test_channels_of_a_folder_that_is_still_to_be_filled_are_layers(self, tmp_path):
+        both = np.stack([VOXELS, VOXELS + 100], axis=3).astype(np.uint16)
+        volume = medgs.Volume(both, np.diag([0.5, 0.7, 3.0, 1.0]))
+        medgs.create_volume(tmp_path / "a.zarr", volume, 2).write_slice(3, both[:, :, 3])
+        layers = [layer_of(*one) for one in read_zarrs(str(tmp_path / "a.zarr"))]
+        assert [layer.name for layer in layers] == ["a channel 0", "a channel 1"]
+        for channel, layer in enumerate(layers):
+            assert tuple(layer.scale) == (3.0, 0.7, 0.5)
+            np.testing.assert_array_equal(np.asarray(layer.data[3]), both[:, :, 3, channel].T)
+            assert layer.metadata[METADATA].summary() == "1 of 6 slices RENDERED\n5 NOT RENDERED YET"
+
+    def test_color_comes_back_as_color(self, tmp_path):
+        color = np.stack([VOXELS, VOXELS + 100, 255 - VOXELS], axis=3).astype(np.uint8)
+        layer = Image(color, rgb=True, **PLACES["moved"], **UNITS)
+        (path,) = write_ome_zarr(str(tmp_path / "a"), *layer.as_layer_data_tuple()[:2])
+        back = layer_of(*read_zarrs(path)[0])
+        assert back.rgb
+        assert_same_world(layer, back)
+        np.testing.assert_array_equal(np.asarray(back.data), color)
 
     def test_a_series_with_a_slope_shows_what_was_measured(self, tmp_path):
         series = medgs.Volume(np.stack([VOXELS, VOXELS], axis=3), np.eye(4), slope=2.0, series=True)
@@ -370,6 +410,23 @@ class TestModels:
         ((data, settings, _),) = read_models(path)
         assert not settings["metadata"]["medgs_slices"].measured.any()
         assert np.asarray(data[5]).any()
+
+    def test_a_model_of_labels_alone_opens_as_labels_that_nobody_paints_on(self, tmp_path):
+        voxels = np.zeros((20, 24, 9), np.uint8)
+        voxels[5:15, 5:15] = 4
+        drawn = medgs.Volume(voxels, np.diag([0.5, 0.5, 2.0, 1.0]), "um")
+        alone = medgs.fit_model(None, medgs.FitConfig(preset="fast", steps=10, axis="2"), labels=drawn).model
+        medgs.save_model(alone, tmp_path / "alone.medgs")
+        ((data, settings, kind),) = read_models(str(tmp_path / "alone.medgs"))
+        assert (kind, settings["name"]) == ("labels", "alone x4")
+        viewer = ViewerModel()
+        watch_sections(viewer)
+        layer = viewer.add_labels(data, **settings)
+        assert not layer.editable
+        np.testing.assert_allclose(layer.scale, (0.5, 0.5, 0.5))
+        wanted = medgs.render_volume(alone, labels=True, factor=4).voxels.transpose(2, 1, 0)
+        np.testing.assert_array_equal(np.asarray(layer.data), wanted)
+        assert 4 in wanted
 
     def test_readers_know_their_files(self):
         assert get_model_reader("a.nii") is None

@@ -61,6 +61,11 @@ def test_long_integers_are_shortened_where_they_fit(largest, dtype, stored):
     np.testing.assert_array_equal(short, voxels)
 
 
+def test_integers_never_become_real_numbers():
+    voxels = np.array([-5, 2**40])
+    assert compact_integers(voxels) is voxels
+
+
 def test_labels_of_virtual_layers_are_computed(tmp_path):
     levels = [PAINTED, PAINTED[:, ::2, ::2]]
     layer = ViewerModel().add_labels(levels, multiscale=True)

@@ -77,10 +77,13 @@ def test_what_goes_wrong_is_a_sentence_and_the_button_stays(qtbot, note, monkeyp
     assert note.copy.isHidden()
 
 
-def test_a_window_that_is_closed_meanwhile_is_left_alone(qtbot, note, monkeypatch):
-    answer = threading.Event()
+def test_a_window_that_is_closed_meanwhile_is_left_alone(qtbot, note, monkeypatch, complaints):
+    answer, ticker = threading.Event(), note._ticker
     monkeypatch.setattr(medgs, "examine_machine", lambda: REPORT if answer.wait(30) else None)
     note.examine.click()
+    (job,) = ticker._jobs
     note.window().close()
-    qtbot.wait(50)
+    qtbot.waitUntil(lambda: not isalive(note), timeout=TIMEOUT)
     answer.set()
+    qtbot.waitUntil(lambda: not job.running, timeout=TIMEOUT)  # what goes wrong in the window then fails the test
+    assert complaints == []

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from napari.layers import Labels, Points
@@ -101,7 +103,7 @@ def test_a_cancelled_stream_keeps_what_it_has_and_goes_on(qtbot, viewer, dock, m
     for i, ready in enumerate(stream.ready):
         viewer.dims.set_current_step(0, i)
         assert viewer.canvas.overlays.text.text.startswith("NOT RENDERED YET") != ready
-    assert f"{stream.ready.sum()} are there; Interpolate renders the others." in dock.plan.text()
+    assert f"{stream.ready.sum()} are there; the same button renders the others." in dock.plan.text()
     layer.name = "mine"
     dock.interpolate.click()
     done(qtbot, dock)
@@ -200,6 +202,17 @@ def test_a_stream_goes_on_without_its_layer(qtbot, viewer, dock, streaming):
     viewer.layers.clear()
     done(qtbot, dock)
     assert len(viewer.layers) == 0
+
+
+def test_without_its_layer_a_stream_goes_on_only_into_a_folder(qtbot, viewer, dock, monkeypatch, streaming):
+    checkpoint = Job.checkpoint
+    monkeypatch.setattr(Job, "checkpoint", lambda job: (time.sleep(0.1), checkpoint(job)))
+    dock.interpolate.click()
+    qtbot.waitUntil(lambda: dock._stream is not None, timeout=TIMEOUT)
+    stream = dock._stream[0]
+    viewer.layers.clear()
+    done(qtbot, dock)
+    assert stream.finished == (streaming == "folder")
 
 
 @pytest.mark.window

@@ -68,7 +68,12 @@ def test_a_model_is_renamed_to_what_no_other_is_called(model):
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("brain MRI", "brain MRI.medgs"), ("a/b: c?\n", "a_b_ c__.medgs"), ("é" * 100, "é" * 60 + ".medgs")],
+    [
+        ("brain MRI", "brain MRI.medgs"),
+        ("a/b: c?\n", "a_b_ c__.medgs"),
+        ("é" * 100, "é" * 60 + ".medgs"),
+        (" . ", "model.medgs"),
+    ],
 )
 def test_a_model_is_offered_a_file_name_that_any_system_takes(model, name, file):
     assert Fitted(name, model, ()).file_name == file
@@ -119,7 +124,7 @@ def test_a_model_from_a_file_stands_in_the_world_of_its_file(model):
     fitted = fitted_from_file(model, "/data/scan.medgs")
     assert (fitted.name, fitted.path) == ("scan", "/data/scan.medgs")
     np.testing.assert_allclose(fitted.frames[0].settings()["scale"], (3.0, 0.8, 0.7))
-    assert replace(fitted.frames[0]).slice_name == "z"
+    assert fitted.frames[0].place["axis_labels"][fitted.frames[0].slice_axis] == "z"
 
 
 class TestStoppedInAFile:

@@ -122,7 +122,7 @@ def create(
     array = group.create_array(
         LEVEL,
         shape=tuple(sizes),
-        dtype=dtype,
+        dtype=np.dtype(dtype.str),  # of the types of C that are the same to NumPy, zarr knows one
         chunks=tuple(pieces),
         compressors=ZstdCodec(checksum=True),
         dimension_names=[axis["name"] for axis in axes],

@@ -146,8 +146,9 @@ class Contours:
         if len(vectors) == 0:
             settings["edge_color"] = "white"
         known = find_results(self._viewer, self).get(CONTOUR)
-        if known is not None and not known.visible:  # napari cannot recolor hidden vectors: made anew, they stay hidden
-            settings["visible"] = False
+        # napari can neither recolor hidden vectors nor give them another number of axes: made anew, they stay hidden
+        if known is not None and not (known.visible and known.ndim == vectors.shape[-1]):
+            settings["visible"] = known.visible
             latest = self._wish
             self.clear()
             self._wish = latest

@@ -19,10 +19,10 @@ from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, complain, note
 from medgs_napari._render_form import KEPT_IN, RenderForm
-from medgs_napari._rendered import Drawn, describe_rendering, named
+from medgs_napari._rendered import METADATA, Drawn, describe_rendering, named
 from medgs_napari._results import find_results, show_once
 from medgs_napari._session import Fitted, session_of
-from medgs_napari._shown import shown_steps
+from medgs_napari._shown import show_inside, shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
 from medgs_napari._subject import Subject, What, subject_of
 from medgs_napari._ticker import Ticker
@@ -156,12 +156,14 @@ class RenderWidget(QWidget):
         self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))
 
     def _show(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn]) -> None:
-        """Show layers; those that are there are brought to the fore."""
+        """Show layers; those that are there are brought to the fore, and the slider to their slices."""
         for result, drawn in zip(results, layers, strict=True):
             settings = named(drawn.settings, subject.what)
             if drawn.kind == "labels":
                 settings |= label_colors(self._viewer, subject.fitted)
-            show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
+            layer = show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
+            slices = layer.metadata[METADATA]
+            show_inside(self._viewer, layer, slices.axis, len(slices.measured))
 
     def _begin_folders(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn], path: str) -> None:
         """Make folders in a thread, or find them begun; then fill them."""

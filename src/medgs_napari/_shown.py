@@ -69,6 +69,13 @@ def show_step(viewer: ViewerModel, layer: Layer, axis: int, step: int) -> None:
     viewer.dims.set_point(offset + axis, viewer.dims.point[offset + axis] + (step - now) / to_data.linear_matrix[k, k])
 
 
+def show_inside(viewer: ViewerModel, layer: Layer, axis: int, count: int) -> None:
+    """Move the slider of an axis, where it stands beyond the steps of a layer, to the nearest of so many."""
+    step = shown_step(viewer, layer, axis)
+    if step is not None and not 0 <= step < count:
+        show_step(viewer, layer, axis, min(max(step, 0), count - 1))
+
+
 def _slid(dims: Dims, place: Mapping[str, Any]) -> tuple[list[int], Affine]:
     """Return the axes of a layer that a slider moves, and what leads from the sliders' places to coordinates there."""
     offset = dims.ndim - len(place["scale"])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -92,6 +94,19 @@ class TestLayer:
         run_at_once(jobs[1])
         assert len(jobs) == 2
         assert np.all(viewer.layers[0].data[:, 0, 0] == 3.0)
+
+    def test_another_model_may_have_another_number_of_axes(self, fitted, model):
+        frame = fitted.frames[0]
+        place = {**frame.place, "affine": np.eye(5)}
+        for name, one in (("scale", 1.0), ("translate", 0.0), ("units", "pixel"), ("axis_labels", "t")):
+            place[name] = (one, *place[name])
+        film = replace(frame, place=place, order=(None, *frame.order), slice_axis=frame.slice_axis + 1)
+        viewer, failures = ViewerModel(), []
+        contours = Contours(viewer, run_at_once, failures.append)
+        for one in (fitted, Fitted("film", model, (film,)), fitted):
+            contours.ask(Wish(one, 3.0, level=(LEVEL, COLOR)))
+            assert [layer.ndim for layer in viewer.layers] == [len(one.frames[0].order)]
+        assert failures == []
 
     def test_what_goes_wrong_is_told(self, model):
         failures = []

@@ -56,6 +56,17 @@ def test_a_streamed_layer_fills_up(qtbot, viewer, dock, model):
     assert dock.panel.cancel.isHidden()
 
 
+@pytest.mark.window
+def test_slices_beyond_those_shown_are_brought_into_view(viewer, dock):
+    dock.interpolate.click()
+    viewer.dims.set_current_step(0, 4)
+    choose(dock.form.sampling, "positions")
+    dock.form.values["positions"].value = "5, 5.5, 6"
+    dock.interpolate.click()
+    assert viewer.layers.selection.active.data.shape[0] == 3
+    assert viewer.canvas.overlays.text.text == "MEASURED\nslice 5"
+
+
 def hold_after(monkeypatch, count):
     """Let streams wait once some slices are there, until they are cancelled."""
     checkpoint, seen = Job.checkpoint, []

@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
 
 def shown_coordinates(dims: Dims, place: Mapping[str, Any]) -> Matrix:
-    """Return where the sliders stand along each axis of a layer, (axes,): at level 0, NaN for axes that are displayed.
+    """Return where the sliders stand along each axis of a layer, (axes,): at level 0, NaN for axes without a slider.
+
+    These are the displayed ones, and all of a layer that is no longer in the viewer, if it has more axes than the rest.
 
     Parameters
     ----------
     dims : Dims
-        Of the viewer; it has all axes of the layer.
+        Of the viewer.
     place : mapping
         Where the layer stands, as `place_of` tells.
     """
-    moved, to_data = _slid(dims, place)
     coordinates = np.full(len(place["scale"]), np.nan)
+    if dims.ndim < len(coordinates):
+        return coordinates
+    moved, to_data = _slid(dims, place)
     if moved:
         coordinates[moved] = to_data(np.asarray(dims.point[-len(coordinates) :])[moved])
     return coordinates
@@ -40,8 +44,6 @@ def shown_coordinates(dims: Dims, place: Mapping[str, Any]) -> Matrix:
 
 def shown_coordinate(viewer: ViewerModel, place: Mapping[str, Any], axis: int) -> float | None:
     """Return where the slider of an axis of a layer stands; None where it is displayed, or there is no such slider."""
-    if viewer.dims.ndim < len(place["scale"]):
-        return None
     coordinate = float(shown_coordinates(viewer.dims, place)[axis])
     return None if np.isnan(coordinate) else coordinate
 
@@ -54,9 +56,8 @@ def shown_step(viewer: ViewerModel, layer: Layer, axis: int) -> int | None:
 
 def shown_steps(viewer: ViewerModel, layer: Layer) -> list[int]:
     """Return a step for each axis of a layer: that which is shown, or in the middle of what is displayed."""
-    middle = layer.world_to_data(viewer.dims.point)
-    steps = [shown_step(viewer, layer, axis) for axis in range(layer.ndim)]
-    return [round(float(own)) if step is None else step for step, own in zip(steps, middle, strict=True)]
+    middle, shown = layer.world_to_data(viewer.dims.point), shown_coordinates(viewer.dims, place_of(layer))
+    return [round(float(own if np.isnan(one) else one)) for one, own in zip(shown, middle, strict=True)]
 
 
 def show_step(viewer: ViewerModel, layer: Layer, axis: int, step: int) -> None:

@@ -17,7 +17,7 @@ from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, complain, note
+from medgs_napari._qt import button, note
 from medgs_napari._render_form import KEPT_IN, RenderForm
 from medgs_napari._rendered import METADATA, Drawn, describe_rendering, named
 from medgs_napari._results import find_results, show_once
@@ -127,12 +127,8 @@ class RenderWidget(QWidget):
         fitted = self.models.model
         if fitted is None:
             return
-        try:
-            subject = subject_of(fitted, what, self.form.config())
-            layers = subject.layers()
-        except ValueError as mistake:
-            complain(str(mistake))
-            return
+        subject = subject_of(fitted, what, self.form.config())
+        layers = subject.layers()
         shown = self.form.shown
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:
@@ -144,12 +140,7 @@ class RenderWidget(QWidget):
         elif known is not None:
             self._fill(subject, results, known)
         elif shown == "streamed":
-            try:
-                stream = stream_in_memory(layers, preferences().most_bytes)
-            except ValueError as mistake:
-                complain(str(mistake))
-                return
-            self._fill(subject, results, stream)
+            self._fill(subject, results, stream_in_memory(layers, preferences().most_bytes))
         else:
             self._begin_folders(subject, results, layers, path)
         recipe, path = subject.recipe(streamed=shown == "folder"), fitted.path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from medgs_napari._ahead import Ahead
-from medgs_napari._coarse import LARGEST_COARSE_SIDE
+from medgs_napari._coarse import thinning
 from medgs_napari._frames import Frame
 
 if TYPE_CHECKING:
@@ -210,7 +210,5 @@ def thinned_levels(fine: LayerArray, slice_axis: int) -> list[LayerArray]:
 
     One level where slices are small.
     """
-    sides = [n for axis, n in enumerate(fine.shape) if axis != slice_axis]
-    stride = -(-max(sides) // LARGEST_COARSE_SIDE)
-    thin = tuple(slice(None) if axis == slice_axis else slice(None, None, stride) for axis in range(fine.ndim))
-    return [fine] if stride == 1 else [fine, fine[thin]]
+    thin = thinning(fine.shape, slice_axis)
+    return [fine] if all(one.step == 1 for one in thin) else [fine, fine[thin]]

@@ -5,6 +5,7 @@ A measured volume or a store comes in; an array-like of fewer voxels goes out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 LARGEST_COARSE_SIDE = 256
 """Pixels of a slice of the coarse level: that is enough in 3-D, and napari takes it in 2-D only for canvases smaller
 than that."""
+
+
+def thinning(shape: Sequence[int], slice_axis: int) -> tuple[slice, ...]:
+    """Return the index that keeps all slices of an array, and of each only so many pixels as a coarse level has."""
+    stride = -(-max(n for axis, n in enumerate(shape) if axis != slice_axis) // LARGEST_COARSE_SIDE)
+    return tuple(slice(None, None, 1 if axis == slice_axis else stride) for axis in range(len(shape)))
 
 
 class Nearest:
@@ -40,9 +47,7 @@ class Nearest:
         count = min(len(measured), len(coordinates))
         places = np.asarray(coordinates)[np.arange(count) * len(coordinates) // count]
         self._slices = measured[np.abs(places[:, np.newaxis] - measured).argmin(axis=1)]
-        stride = -(-max(n for k, n in enumerate(voxels.shape[:3]) if k != axis) // LARGEST_COARSE_SIDE)
-        thin = tuple(slice(None) if k == axis else slice(None, None, stride) for k in range(3))
-        self._axis, self._thinned = axis, voxels[thin]
+        self._axis, self._thinned = axis, voxels[thinning(voxels.shape[:3], axis)]
         self.dtype = voxels.dtype
         shape = list(self._thinned.shape)
         shape[axis] = count

@@ -89,6 +89,12 @@ class Drawn:
     frame: Frame
     kind: str = "image"
 
+    def with_levels(self, levels: list[Any]) -> Drawn:
+        """Return the layer with data of one level or several, the finest first."""
+        several = len(levels) > 1
+        settings = {**self.settings, "multiscale": several}
+        return replace(self, data=levels if several else levels[0], settings=settings)
+
 
 def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> medgs.Sampling:
     """Return where the slices lie.

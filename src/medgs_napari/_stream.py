@@ -162,9 +162,7 @@ def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> S
             levels = [LayerArray(store, drawn.frame, part, like), *drawn.data[1:]]
         else:
             levels = virtual_levels(store, Thinned(store), drawn.frame, part, like)
-        several = len(levels) > 1
-        settings = {**drawn.settings, "multiscale": several}
-        made.append(replace(drawn, data=levels if several else levels[0], settings=settings))
+        made.append(drawn.with_levels(levels))
     return Stream(made, stream.written, stream.fill)
 
 

@@ -52,12 +52,11 @@ def virtual_layers(
     layers = []
     for drawn in blank_layers(name, model.volume, frames, sampling.start, sampling.step, model.window):
         if model.has_source:
-            data: Any = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
+            levels = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
         else:
-            data = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
-        settings = {**drawn.settings, "multiscale": len(data) > 1}
-        settings["metadata"] = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
-        layers.append(replace(drawn, data=data if len(data) > 1 else data[0], settings=settings))
+            levels = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
+        metadata = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
+        layers.append(replace(drawn, settings={**drawn.settings, "metadata": metadata}).with_levels(levels))
     return layers
 
 
@@ -86,13 +85,12 @@ def virtual_bounds(
         levels = thinned_levels(LayerArray(fine, drawn.frame, drawn.part, place), axis)
         settings = {
             **drawn.settings,
-            "multiscale": len(levels) > 1,
             "colormap": UNCERTAINTY_COLORS,
             "blending": "additive",
             "contrast_limits": (0.0, brightest),
             "metadata": {METADATA: describe_slices(model, config, axis)},
         }
-        layers.append(replace(drawn, data=levels if len(levels) > 1 else levels[0], settings=settings))
+        layers.append(replace(drawn, settings=settings).with_levels(levels))
     return layers
 
 
@@ -155,10 +153,9 @@ def _of_labels(
         **frame.placed(sampling.start, sampling.step),
         "name": name,
         "opacity": OPACITY,
-        "multiscale": len(levels) > 1,
         "metadata": {METADATA: slices},
     }
-    return Drawn(levels if len(levels) > 1 else levels[0], settings, Part(), frame)
+    return Drawn(None, settings, Part(), frame).with_levels(levels)
 
 
 def _farthest_slice(coordinates: Any) -> int:

@@ -41,7 +41,7 @@ def test_virtual_layers_are_followed_whenever_they_come(drawn, model):
 
 
 def test_large_bounds_are_thinned_in_3d_and_filled_as_they_are_rendered(model, monkeypatch):
-    monkeypatch.setattr("medgs_napari._arrays.LARGEST_COARSE_SIDE", 24)
+    monkeypatch.setattr("medgs_napari._coarse.LARGEST_COARSE_SIDE", 24)
     (bounds,) = virtual_bounds("scan", model, frames_of_model(model), medgs.RenderConfig(factor=FACTOR))
     viewer = ViewerModel()
     layer = add(viewer, bounds)

@@ -10,11 +10,22 @@ from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from medgs_napari._help import help_button
 from medgs_napari._jobs import Done, Job, Outcome
-from medgs_napari._qt import attempt, bare_column, bare_row, button, complain, copy_text, note, row, scrolled
+from medgs_napari._qt import (
+    StillBar,
+    attempt,
+    bare_column,
+    bare_row,
+    button,
+    complain,
+    copy_text,
+    note,
+    row,
+    scrolled,
+)
 from medgs_napari._ticker import Ticker
 
 
@@ -50,7 +61,7 @@ class JobPanel(QWidget):
         self._ticker, self._actions = ticker, actions
         self._job: Job[Any] | None = None
         self.cancel = button("Cancel", cancelling, self._cancel)
-        self.bar, self.status = QProgressBar(), note()
+        self.bar, self.status = StillBar(), note()
         layout = bare_column(self)
         layout.addLayout(row(*actions, self.cancel))
         layout.addWidget(self.bar)
@@ -83,7 +94,7 @@ class JobPanel(QWidget):
         """Show a job that somebody else follows, until it is released."""
         self.say("")
         self._show_job(job)
-        self.bar.setRange(0, 0)
+        self.bar.progress(0, 0)
         self.changed.emit()
 
     def release(self) -> None:
@@ -96,14 +107,14 @@ class JobPanel(QWidget):
         """Show how far a job is."""
         if not isalive(self):
             return
-        self.bar.setRange(0, news.total if news.done else 0)
-        self.bar.setValue(news.done)
+        self.bar.progress(news.done, news.total if news.done else 0)
         if self._job is not None and not self._job.cancelled:
             self.say(f"{news.doing[:1].upper()}{news.doing[1:]} …" if news.doing else "")
 
     def say(self, text: str) -> None:
         """Show a sentence below the bar, none if it is empty."""
-        self.status.setText(text)
+        if text != self.status.text():
+            self.status.setText(text)
         self.status.setVisible(bool(text))
 
     def _show_job(self, job: Job[Any] | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QWidget
 
 from medgs_napari._amounts import duration
 from medgs_napari._axes import size_note
@@ -20,7 +20,7 @@ from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Job, Outcome, explain
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, choice, note, row
+from medgs_napari._qt import StillBar, button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 
@@ -54,7 +54,7 @@ class FitWidget(QWidget):
         self._planned, self._known = "", None
         self.form = FitForm(napari_viewer)
         self.plan, self.status = note(), note()
-        self.bar, self.curve = QProgressBar(), FitCurve()
+        self.bar, self.curve = StillBar(), FitCurve()
         self.bar.setTextVisible(True)
         self.start = button("Start", "Fit a model to the slices.", self._start)
         self.pause = button("Pause", "Hold the fit, and free the processor.", self._pause)
@@ -114,7 +114,7 @@ class FitWidget(QWidget):
         self.copies.withdraw()
         self._attach(run)
         self.status.setText("Reading the image …")
-        self.bar.setRange(0, 0)
+        self.bar.progress(0, 0)
         run.start(self._ticker, self)
 
     def _attach(self, run: FitRun) -> None:
@@ -170,15 +170,15 @@ class FitWidget(QWidget):
     def _heard(self, state: medgs.FitState) -> None:
         if not isalive(self):
             return
-        self.bar.setRange(0, state.total if state.step else 0)
-        self.bar.setValue(state.step)
+        self.bar.progress(state.step, state.total if state.step else 0, _time_left(state))
         ours, linear = (state.scores.get(name, math.nan) for name in (OURS, REFERENCE))
         self.curve.add(state.step, state.loss, state.checks, ours, linear)
         run = self.run
         if run is None or run.job.cancelled:
             return
-        doing = "Paused" if run.job.paused else state.phase[:1].upper() + state.phase[1:]
-        self.status.setText(f"{doing}{_time_left(state)}")
+        doing = "Paused" if run.job.paused else f"{state.phase[:1].upper()}{state.phase[1:]} …"
+        if doing != self.status.text():
+            self.status.setText(doing)  # not more often: the whole dock is laid out anew
 
     def _ended(self, fitted: Fitted | None, outcome: Outcome[Fit]) -> None:
         if not isalive(self):
@@ -187,11 +187,7 @@ class FitWidget(QWidget):
             recipe = fitted.recipe
             self.copies.offer(lambda: recipe.python(fitted.path), lambda: recipe.command(fitted.path))
         if fitted is not None and fitted.checkpoint is None and not outcome.error:
-            self.bar.setRange(0, 1)
-            self.bar.setValue(1)
-        elif self.bar.maximum() == 0:  # it was never known how far it is
-            self.bar.setRange(0, 1)
-            self.bar.setValue(0)
+            self.bar.progress(1, 1)
         self.status.setText(_ending(fitted, outcome))
         self._sync()
         self._delay.start()
@@ -253,8 +249,8 @@ class FitWidget(QWidget):
 
 def _time_left(state: medgs.FitState) -> str:
     if not state.step:
-        return " …"
-    text = f": step {state.step:,} of {state.total:,}"
+        return ""
+    text = f"step {state.step:,} of {state.total:,}"
     if state.step < SURE_AFTER * state.total or math.isnan(state.seconds_left):
         return text
     # until hidden slices are scored the fit may still end early

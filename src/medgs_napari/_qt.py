@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -54,6 +55,27 @@ def copy_text(text: str, what: str) -> None:
     """Put text on the clipboard and say so."""
     QApplication.clipboard().setText(text)
     tell(f"{what} copied.")
+
+
+class StillBar(QProgressBar):
+    """A progress bar that is drawn seldom: with each drawing Qt puts the whole window together anew.
+
+    Without a graphics card the processors do that, and lack then where a job needs them. So the bar stays empty as long
+    as nobody knows how far a job is, where Qt's own moves all the time, and is drawn once for all that changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress(0, 0)
+
+    def progress(self, done: int, total: int, words: str = "%p%") -> None:
+        """Show that so much is done of a total, 0 if it is not known, and words on it."""
+        self.setUpdatesEnabled(False)  # Qt would draw at each of these, at once
+        self.setTextVisible(total > 0)
+        self.setFormat(words)
+        self.setRange(0, max(total, 1))
+        self.setValue(done if total else 0)
+        self.setUpdatesEnabled(True)
 
 
 class _DockArea(QScrollArea):

@@ -1,5 +1,6 @@
 import gc
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -42,8 +43,7 @@ def ahead():
 
 
 def settle(ahead):
-    for coming in ahead._coming.values():
-        coming.exception()
+    ahead._pool.submit(lambda: None).result(10)  # behind what it renders
 
 
 def test_the_next_slices_come_in_the_direction_of_the_slider(ahead):
@@ -63,7 +63,36 @@ def test_at_the_end_there_is_nothing_ahead(ahead):
 
 def test_several_slices_at_once_are_only_passed_on(ahead):
     assert ahead[WHOLE, WHOLE, slice(0, 3)].shape == (3, 4, 3)
-    assert ahead._coming == {}
+    settle(ahead)
+    assert ahead.lazy.rendered == [0, 1, 2]
+
+
+def test_nothing_is_rendered_ahead_while_the_window_draws(ahead, monkeypatch):
+    monkeypatch.setattr("medgs_napari._ahead.DRAW_SECONDS", 0.2)
+    begun = time.monotonic()
+    ahead[WHOLE, WHOLE, slice(3, 4)]
+    assert ahead.lazy.rendered == [3]
+    settle(ahead)
+    assert time.monotonic() - begun > 0.2
+    assert ahead.lazy.rendered == [3, 4, 5, 6]
+
+
+def test_a_slice_that_is_being_rendered_is_waited_for(ahead, monkeypatch):
+    begun, events = threading.Event(), []
+
+    def plane(lazy, i):
+        events.append(("begins", i))
+        if i == 4 and not begun.is_set():
+            begun.set()
+            time.sleep(0.2)
+        events.append(("ends", i))
+        return np.full((3, 4), i, np.uint8)
+
+    monkeypatch.setattr(Lazy, "plane", plane)
+    ahead[WHOLE, WHOLE, slice(3, 4)]
+    assert begun.wait(10)
+    ahead[WHOLE, WHOLE, slice(4, 5)]
+    assert events[:4] == [("begins", 3), ("ends", 3), ("begins", 4), ("ends", 4)]
 
 
 def test_an_error_comes_up_where_its_slice_is_asked_for(ahead):

@@ -567,10 +567,10 @@ class TestForm:
 @pytest.mark.parametrize(
     ("step", "left", "scores", "text"),
     [
-        (0, np.nan, {}, " …"),
-        (1, 900.0, {}, ": step 1 of 100"),
-        (30, 9.1, {}, ": step 30 of 100, at most 9 s left"),
-        (50, 4.2, {"medgs": 30.0}, ": step 50 of 100, about 4 s left"),
+        (0, np.nan, {}, ""),
+        (1, 900.0, {}, "step 1 of 100"),
+        (30, 9.1, {}, "step 30 of 100, at most 9 s left"),
+        (50, 4.2, {"medgs": 30.0}, "step 50 of 100, about 4 s left"),
     ],
 )
 def test_time_left_is_told_once_it_is_known_and_at_most_while_a_fit_may_end_early(step, left, scores, text):

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QTextBrowser, QWidget
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
-from medgs_napari._qt import button, note
+from medgs_napari._qt import StillBar, button, note
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -129,3 +129,30 @@ class TestCurve:
         for loss in (0.5, 0.4, math.nan, 0.0):
             curve.add(3, loss, (), math.nan, math.nan)
         assert curve.losses == [(3, 0.5)]
+
+
+def test_a_bar_stands_still_until_it_is_known_how_far_a_job_is(qtbot):
+    bar = StillBar()
+    qtbot.addWidget(bar)
+    assert (bar.value(), bar.maximum(), bar.text()) == (0, 1, "0%")
+    assert not bar.isTextVisible()
+    bar.progress(3, 12, "step 3 of 12")
+    assert (bar.value(), bar.maximum(), bar.text()) == (3, 12, "step 3 of 12")
+    assert bar.isTextVisible()
+    bar.progress(5, 0)
+    assert (bar.value(), bar.maximum()) == (0, 1)
+
+
+def test_a_bar_is_drawn_once_for_all_that_changes(qtbot, monkeypatch):
+    drawn = []
+    paint = StillBar.paintEvent
+    monkeypatch.setattr(StillBar, "paintEvent", lambda bar, event: (drawn.append(bar.value()), paint(bar, event)))
+    bar = StillBar()
+    qtbot.addWidget(bar)
+    bar.show()
+    qtbot.waitExposed(bar)
+    qtbot.wait(50)
+    drawn.clear()
+    bar.progress(3, 12, "step 3 of 12")
+    qtbot.wait(50)
+    assert drawn == [3]

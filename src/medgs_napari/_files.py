@@ -112,9 +112,8 @@ def _read_model(path: str) -> list[LayerData]:
     from napari import current_viewer
     from napari.utils.notifications import show_warning
 
-    import medgs_core as medgs
     from medgs_napari._session import load_fitted, session_of
-    from medgs_napari._virtual import virtual_labels, virtual_layers
+    from medgs_napari._subject import first_look
 
     fitted, trouble = load_fitted(path)
     if trouble:
@@ -125,11 +124,7 @@ def _read_model(path: str) -> list[LayerData]:
 
         session_of(viewer).add(fitted)
         watch_sections(viewer)
-    outlines = not fitted.model.has_image
-    config = medgs.RenderConfig(factor=FACTOR, labels=outlines)
-    make_layers = virtual_labels if outlines else virtual_layers
-    layers = make_layers(f"{fitted.name} x{FACTOR}", fitted.model, fitted.frames, config)
-    return [(drawn.data, drawn.settings, drawn.kind) for drawn in layers]
+    return [(drawn.data, drawn.settings, drawn.kind) for drawn in first_look(fitted, FACTOR).layers()]
 
 
 def _with_first_axis(place: Any, label: str = "t") -> dict[str, Any]:

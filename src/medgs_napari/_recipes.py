@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -119,52 +119,66 @@ class RenderRecipe:
     images : how many images the model holds
     uncertainty : whether the bound of the error is rendered, not the image
     streamed : whether slices go into a folder one by one
+    runs : where slices are unevenly spaced, the positions of each run of even spacing, by what the names of its files
+        end with
     """
 
     settings: Mapping[str, Any]
     images: int = 1
     uncertainty: bool = False
     streamed: bool = False
+    runs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def _ending(self) -> str:
         return ".ome.zarr" if self.streamed else ".nii.gz"
 
-    @property
-    def _outputs(self) -> list[str]:
-        return [f"fine{self._ending}", *(f"fine_{number}{self._ending}" for number in range(1, self.images))]
+    def _outputs(self, stem: str) -> list[str]:
+        return [f"{stem}{self._ending}", *(f"{stem}_{number}{self._ending}" for number in range(1, self.images))]
+
+    def _each(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return for each run what the names of its files end with, and its settings."""
+        each = [(words, {**self.settings, "positions": places}) for words, places in self.runs.items()]
+        return each if each else [("", self.settings)]
 
     def python(self, model_path: str = "") -> str:
-        """Return Python that renders the same volume."""
-        function = "render_uncertainty" if self.uncertainty else "render_volume"
-        settings = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        """Return Python that renders the same volume, or the same volumes of several runs."""
         lines = [
             "import medgs_core as medgs",
             "",
             f"model = medgs.load_model({model_path or UNNAMED!r})",
         ]
-        if self.streamed:
-            paths = repr(self._outputs[0]) if self.images == 1 else repr(self._outputs)
-            bounds = ", bounds=True" if self.uncertainty else ""
-            return "\n".join([*lines, f"medgs.stream_volume(model, {paths}{bounds}{settings}).fill_all()", ""])
-        lines += [f"volume = medgs.{function}(model{settings})"]
-        if self.images == 1:
-            lines += ['medgs.write_volume(volume, "fine.nii.gz")']
-        else:
-            lines += [
-                "for number, image in enumerate(medgs.split_volume(volume)):",
-                '    medgs.write_volume(image, f"fine_{number}.nii.gz")',
-            ]
+        for words, settings in self._each():
+            lines += self._lines(f"fine{words}", "".join(f", {name}={value!r}" for name, value in settings.items()))
         return "\n".join([*lines, ""])
 
+    def _lines(self, stem: str, settings: str) -> list[str]:
+        if self.streamed:
+            outputs = self._outputs(stem)
+            paths = repr(outputs[0]) if self.images == 1 else repr(outputs)
+            bounds = ", bounds=True" if self.uncertainty else ""
+            return [f"medgs.stream_volume(model, {paths}{bounds}{settings}).fill_all()"]
+        function = "render_uncertainty" if self.uncertainty else "render_volume"
+        lines = [f"volume = medgs.{function}(model{settings})"]
+        if self.images == 1:
+            return [*lines, f'medgs.write_volume(volume, "{stem}.nii.gz")']
+        return [
+            *lines,
+            "for number, image in enumerate(medgs.split_volume(volume)):",
+            f'    medgs.write_volume(image, f"{stem}_{{number}}.nii.gz")',
+        ]
+
     def command(self, model_path: str = "") -> str:
-        """Return the command that renders the same volume."""
-        first, *others = self._outputs
-        words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o", first]
-        words += ["--with", *others] if others else []
-        words += [option(name, value) for name, value in self.settings.items()]
-        words += [f"--uncertainty uncertainty{self._ending}"] if self.uncertainty else []
-        return " ".join(words) + "\n"
+        """Return the command that renders the same volume, or one for each run."""
+        commands = []
+        for ending, settings in self._each():
+            first, *others = self._outputs(f"fine{ending}")
+            words = ["medgs render", shlex.quote(model_path or UNNAMED), "-o", first]
+            words += ["--with", *others] if others else []
+            words += [option(name, value) for name, value in settings.items()]
+            words += [f"--uncertainty uncertainty{ending}{self._ending}"] if self.uncertainty else []
+            commands.append(" ".join(words) + "\n")
+        return "".join(commands)
 
 
 def changed_settings(config: BaseModel) -> dict[str, Any]:

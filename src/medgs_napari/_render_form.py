@@ -28,6 +28,9 @@ SHOWN_AS = {
     "folder": "streamed: into a folder",
 }
 KEPT_IN = {"virtual": "", "streamed": "of memory", "folder": "on disk before compression"}
+NAMED = {"virtual": "", "streamed": "in memory", "folder": "on disk"}
+"""How slices are kept, as the names of their layers say it."""
+
 FOLDERS = f"OME-Zarr (*{FOLDER_ENDING})"
 
 

@@ -18,8 +18,8 @@ from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, note
-from medgs_napari._render_form import KEPT_IN, RenderForm
-from medgs_napari._rendered import METADATA, Drawn, describe_rendering, named
+from medgs_napari._render_form import KEPT_IN, NAMED, RenderForm
+from medgs_napari._rendered import Drawn
 from medgs_napari._results import find_results, show_once
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import show_inside, shown_steps
@@ -111,7 +111,7 @@ class RenderWidget(QWidget):
         what: What = "interpolated" if fitted.model.has_image else "labels interpolated"
         try:
             subject = subject_of(fitted, what, self.form.config())
-            plan = describe_rendering(fitted.model, subject.config, KEPT_IN[self.form.shown])
+            plan = subject.describe(KEPT_IN[self.form.shown])
         except ValueError as mistake:
             self.plan.setText(str(mistake))
             return False
@@ -128,8 +128,8 @@ class RenderWidget(QWidget):
         if fitted is None:
             return
         subject = subject_of(fitted, what, self.form.config())
-        layers = subject.layers()
         shown = self.form.shown
+        layers = subject.layers(NAMED[shown])
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:
             return
@@ -148,13 +148,27 @@ class RenderWidget(QWidget):
 
     def _show(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn]) -> None:
         """Show layers; those that are there are brought to the fore, and the slider to their slices."""
+        shown = []
         for result, drawn in zip(results, layers, strict=True):
-            settings = named(drawn.settings, subject.what)
-            if drawn.kind == "labels":
-                settings |= label_colors(self._viewer, subject.fitted)
-            layer = show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings)
-            slices = layer.metadata[METADATA]
-            show_inside(self._viewer, layer, slices.axis, len(slices.measured))
+            colors = label_colors(self._viewer, subject.fitted) if drawn.kind == "labels" else {}
+            settings = drawn.settings | colors
+            shown.append(show_once(self._viewer, subject.owner, result, drawn.kind, drawn.data, settings))
+        place, _ = self._looked_at(shown, layers)
+        layer, drawn = shown[place], layers[place]
+        show_inside(self._viewer, layer, drawn.frame.slice_axis, len(drawn.slices.measured))
+        if subject.runs[1:]:
+            self._viewer.layers.selection.active = layer  # of which the corner speaks
+
+    def _looked_at(self, shown: Sequence[Any], layers: Sequence[Drawn]) -> tuple[int, int]:
+        """Return which of some layers is looked at, or nearest to where the slider stands, and which of its slices."""
+        found = []
+        for place, (layer, drawn) in enumerate(zip(shown, layers, strict=True)):
+            axis, last = drawn.frame.slice_axis, len(drawn.slices.measured) - 1
+            step = shown_steps(self._viewer, layer)[axis]
+            inside = min(max(step, 0), last)
+            found.append((abs(step - inside) * abs(layer.scale[axis]), -place, inside))
+        _, place, step = min(found)
+        return -place, step
 
     def _begin_folders(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn], path: str) -> None:
         """Make folders in a thread, or find them begun; then fill them."""
@@ -209,5 +223,5 @@ class RenderWidget(QWidget):
         if self._stream is None:
             return
         stream, added = self._stream
-        layer, axis = added[0], stream.layers[0].frame.slice_axis
-        stream.shown = shown_steps(self._viewer, layer)[axis]
+        place, step = self._looked_at(added, stream.layers)
+        stream.shown = stream.firsts[stream.layers[place].run] + step

@@ -81,13 +81,28 @@ class Slices:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """One layer to be added: `viewer.add_image(data, **settings)`, or `add_labels` where that is its kind."""
+    """One layer to be added: `viewer.add_image(data, **settings)`, or `add_labels` where that is its kind.
+
+    Attributes
+    ----------
+    data, settings, kind : of the layer
+    part : what it shows of the volume
+    frame : where the volume stands
+    run : which run of evenly spaced slices, where a rendering has several
+    """
 
     data: Any
     settings: dict[str, Any]
     part: Part
     frame: Frame
     kind: str = "image"
+    run: int = 0
+
+    @property
+    def slices(self) -> Slices:
+        """What the slices of the layer are."""
+        slices: Slices = self.settings["metadata"][METADATA]
+        return slices
 
     def with_levels(self, levels: list[Any]) -> Drawn:
         """Return the layer with data of one level or several, the finest first."""
@@ -97,12 +112,12 @@ class Drawn:
 
 
 def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> medgs.Sampling:
-    """Return where the slices lie.
+    """Return where the slices of a layer lie.
 
     Raises
     ------
     ValueError
-        If they are not evenly spaced: a layer cannot show that.
+        If they are not evenly spaced: one layer cannot show that.
     """
     import medgs_core as medgs
 
@@ -130,23 +145,35 @@ def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: 
     return Slices(axis, coordinates, measured)
 
 
-def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, kept_in: str = "") -> str:
+def describe_rendering(model: medgs.FittedModel, config: medgs.RenderConfig, layers: int, kept_in: str = "") -> str:
     """Return how many slices a rendering has, how far apart, and what they take where they are kept.
 
-    Raises
-    ------
-    ValueError
-        If a layer cannot show them.
+    Parameters
+    ----------
+    model, config
+        What is rendered.
+    layers : int
+        How many layers it takes to show the slices of an image.
+    kept_in : str
+        Where slices are kept, in words; empty where they are not.
     """
-    sampling = regular_sampling(model, config)
+    import medgs_core as medgs
+
+    sampling = medgs.sample_slices(model, config)
     slices = describe_slices(model, config, 0)
     count, measured = len(sampling.coordinates), int(slices.measured.sum())
     spacing = model.volume.spacing[model.axis] * sampling.step
     voxels = model.volume.voxels
     size = voxels.size / voxels.shape[model.axis] * count * voxels.dtype.itemsize / MIB
-    unit = "px" if model.volume.unit == "unknown" else model.volume.unit
+    apart = f", {spacing:.3g} {unit_of(model.volume)} apart" if layers == 1 else ""
+    spread = f", in {layers} layers of even spacing" if layers > 1 else ""
     amount = f"; {size:,.0f} MiB {kept_in}" if kept_in else ""
-    return f"{count} slices, {spacing:.3g} {unit} apart, {measured} of them {slices.words[0].lower()}{amount}."
+    return f"{count} slices{apart}, {measured} of them {slices.words[0].lower()}{spread}{amount}."
+
+
+def unit_of(volume: medgs.Volume) -> str:
+    """Return the unit of length of a volume as it is told."""
+    return "px" if volume.unit == "unknown" else volume.unit
 
 
 def describe_result(shown: str, config: medgs.RenderConfig, part: Part) -> str:

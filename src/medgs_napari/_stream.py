@@ -7,8 +7,11 @@ ended job has left out is filled by the next one.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,8 @@ from medgs_napari._jobs import Done, Job
 from medgs_napari._rendered import METADATA as SLICES
 from medgs_napari._rendered import Drawn
 from medgs_napari._results import find_results
-from medgs_napari._subject import FILE_WORDS, Subject
+from medgs_napari._runs import Run
+from medgs_napari._subject import WORDS, Subject
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -52,15 +56,16 @@ class Stream:
     Parameters
     ----------
     layers : sequence of Drawn
-        Of the final shape, black where nothing is rendered yet.
+        Of the final shape, black where nothing is rendered yet; run by run, where they are of several.
     ready : (slices,)
-        Which slices are there already; kept up to date.
+        Which slices are there already, those of all runs one after another; kept up to date.
     fill : Callable
         Renders a slice into its place in all layers.
 
     Attributes
     ----------
     layers : as given, with what is ready in their metadata
+    firsts : the number of the first slice of each run
     ready : as given
     shown : the slice to begin with; may be moved while slices are filled
     running : whether a job fills them now
@@ -68,6 +73,7 @@ class Stream:
 
     def __init__(self, layers: Sequence[Drawn], ready: Any, fill: Callable[[int], None]) -> None:
         self.ready, self.shown, self.running = ready, 0, False
+        self.firsts = first_slices(layers)
         self.layers = [replace(drawn, settings=self._settings(drawn)) for drawn in layers]
         self._fill: Callable[[int], None] | None = fill
 
@@ -98,12 +104,29 @@ class Stream:
         return True
 
     def _settings(self, drawn: Drawn) -> dict[str, Any]:
-        slices = replace(drawn.settings["metadata"][SLICES], ready=self.ready)
+        first = self.firsts[drawn.run]
+        slices = replace(drawn.slices, ready=self.ready[first : first + len(drawn.slices.measured)])  # a view
         settings = {**drawn.settings, "metadata": {SLICES: slices, METADATA: self}}
         plain = drawn.kind == "image" and not drawn.frame.rgb
         if plain and "contrast_limits" not in settings:  # napari would guess from black slices
             settings["contrast_limits"] = (0.0, 1.0)
         return settings
+
+
+def first_slices(layers: Sequence[Drawn]) -> list[int]:
+    """Return the number of the first slice of each run, when those of all runs are counted one after another."""
+    counts = {drawn.run: len(drawn.slices.measured) for drawn in layers}
+    return [0, *accumulate(counts.values())][:-1]
+
+
+def _fill_runs(firsts: Sequence[int], fills: Sequence[Callable[[int], None]]) -> Callable[[int], None]:
+    """Return what renders a slice, counted over all runs, by what does so for a slice of its run."""
+
+    def fill(i: int) -> None:
+        run = bisect_right(firsts, i) - 1
+        fills[run](i - firsts[run])
+
+    return fill
 
 
 def stream_in_memory(layers: Sequence[Drawn], most_bytes: int) -> Stream:
@@ -120,20 +143,20 @@ def stream_in_memory(layers: Sequence[Drawn], most_bytes: int) -> Stream:
             f"Slices may take {memory(most_bytes)} of memory at most, got {memory(whole)} of them; stream them into a "
             "folder, show them as a virtual layer, or raise the limit in Preferences."
         )
-    filled = []
+    firsts, made = first_slices(layers), []
+    filled: list[list[Filled]] = [[] for _ in firsts]
     for drawn in layers:
         source = _finest(drawn).direct()
-        filled.append(Filled(np.zeros(source.shape, source.dtype), source, drawn.frame.slice_axis))
-    made = [
-        replace(drawn, data=one.array, settings={**drawn.settings, "multiscale": False})
-        for drawn, one in zip(layers, filled, strict=True)
-    ]
+        one = Filled(np.zeros(source.shape, source.dtype), source, drawn.frame.slice_axis)
+        filled[drawn.run].append(one)
+        made.append(replace(drawn, data=one.array, settings={**drawn.settings, "multiscale": False}))
 
-    def fill(i: int) -> None:
-        for one in filled:
+    def fill_all(run: Sequence[Filled], i: int) -> None:
+        for one in run:
             one.fill(i)
 
-    return Stream(made, np.zeros(filled[0].array.shape[filled[0].axis], bool), fill)
+    count = firsts[-1] + len(layers[-1].slices.measured)
+    return Stream(made, np.zeros(count, bool), _fill_runs(firsts, [partial(fill_all, run) for run in filled]))
 
 
 def _finest(drawn: Drawn) -> Any:
@@ -141,7 +164,7 @@ def _finest(drawn: Drawn) -> Any:
 
 
 def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> Stream:
-    """Return what fills OME-Zarr folders, one per image, with layers that read from them; called in a thread.
+    """Return what fills OME-Zarr folders, one per run and image, with layers that read from them; called in a thread.
 
     A folder that was begun by the same model under the same settings is gone on with.
 
@@ -153,25 +176,28 @@ def stream_in_folders(subject: Subject, layers: Sequence[Drawn], path: str) -> S
     import medgs_core as medgs
 
     model, bounds = subject.fitted.model, subject.what == "uncertainty"
-    stream = medgs.stream_volume(model, folders_of(path, subject), subject.config, bounds=bounds)
+    streams = [
+        medgs.stream_volume(model, folders_of(path, subject, run), run.config, bounds=bounds) for run in subject.runs
+    ]
     like = replace(model.volume, members=())
     made = []
     for drawn in layers:
-        part, store = Part(channel=drawn.part.channel), stream.images[drawn.part.image]
+        part, store = Part(channel=drawn.part.channel), streams[drawn.run].images[drawn.part.image]
         if subject.what == "interpolated" and isinstance(drawn.data, list):  # measured slices are at hand for 3-D
             levels = [LayerArray(store, drawn.frame, part, like), *drawn.data[1:]]
         else:
             levels = virtual_levels(store, Thinned(store), drawn.frame, part, like)
         made.append(drawn.with_levels(levels))
-    return Stream(made, stream.written, stream.fill)
+    ready = np.concatenate([stream.written for stream in streams])
+    return Stream(made, ready, _fill_runs(first_slices(layers), [stream.fill for stream in streams]))
 
 
-def folders_of(path: str, subject: Subject) -> list[str]:
-    """Return the folders of the images of a subject, named alike: `fine.ome.zarr`, `fine image 2.ome.zarr`."""
+def folders_of(path: str, subject: Subject, run: Run) -> list[str]:
+    """Return the folders of the images of a run, named alike: `fine.ome.zarr`, `fine image 2 at 12.ome.zarr`."""
     stem = str(Path(path).with_name(Path(path).name.removesuffix(FOLDER_ENDING).removesuffix(".zarr")))
-    ending, word = path[len(stem) :] or FOLDER_ENDING, FILE_WORDS[subject.what]
+    ending, word = path[len(stem) :] or FOLDER_ENDING, WORDS[subject.what]
     numbers = ["", *(f" image {number}" for number in range(2, subject.images + 1))]
-    return [f"{stem}{word}{number}{ending}" for number in numbers]
+    return [f"{stem}{word}{number}{run.file_words}{ending}" for number in numbers]
 
 
 def find_stream(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> Stream | None:

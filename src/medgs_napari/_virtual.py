@@ -61,9 +61,20 @@ def virtual_layers(
 
 
 def virtual_bounds(
-    name: str, model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig
+    name: str,
+    model: medgs.FittedModel,
+    frames: Sequence[Frame],
+    config: medgs.RenderConfig,
+    brightest: Sequence[float] | None = None,
 ) -> list[Drawn]:
-    """Return layers of the bounds of the error, one per image and channel; one slice is rendered for their contrast.
+    """Return layers of the bounds of the error, one per image and channel.
+
+    Parameters
+    ----------
+    name, model, frames, config
+        As of `virtual_layers`.
+    brightest : sequence of float, optional
+        What is shown brightest in each layer; `brightest_bounds` of these slices if not given.
 
     Raises
     ------
@@ -75,23 +86,44 @@ def virtual_bounds(
     sampling = regular_sampling(model, config)
     lazy = medgs.lazy_uncertainty(model, config)
     fine, place = Ahead(lazy), lazy.place
-    middle = _farthest_slice(lazy.coordinates)
-    plain = tuple(replace(frame, look={}, rgb=False) for frame in frames)
+    ends = brightest_bounds(model, frames, config) if brightest is None else brightest
     layers = []
-    for drawn in blank_layers(name, place, plain, sampling.start, sampling.step):
+    for drawn, end in zip(blank_layers(name, place, _plain(frames), sampling.start, sampling.step), ends, strict=True):
         axis = drawn.frame.slice_axis
-        typical = LayerArray(lazy, drawn.frame, drawn.part, place)[(slice(None),) * axis + (middle,)]
-        brightest = float(np.percentile(typical, BRIGHTEST_PERCENTILE)) or 1.0
         levels = thinned_levels(LayerArray(fine, drawn.frame, drawn.part, place), axis)
         settings = {
             **drawn.settings,
             "colormap": UNCERTAINTY_COLORS,
             "blending": "additive",
-            "contrast_limits": (0.0, brightest),
+            "contrast_limits": (0.0, end),
             "metadata": {METADATA: describe_slices(model, config, axis)},
         }
         layers.append(replace(drawn, settings=settings).with_levels(levels))
     return layers
+
+
+def brightest_bounds(model: medgs.FittedModel, frames: Sequence[Frame], config: medgs.RenderConfig) -> list[float]:
+    """Return what of the bounds is shown brightest in each of their layers: one slice is rendered to find it.
+
+    Raises
+    ------
+    ValueError
+        If the model knows no bounds, or a setting breaks its rule.
+    """
+    import medgs_core as medgs
+
+    lazy = medgs.lazy_uncertainty(model, config)
+    middle, ends = _farthest_slice(lazy.coordinates), []
+    for drawn in blank_layers("", lazy.place, _plain(frames), 0.0, 1.0):
+        index = (slice(None),) * drawn.frame.slice_axis + (middle,)
+        typical = LayerArray(lazy, drawn.frame, drawn.part, lazy.place)[index]
+        ends.append(float(np.percentile(typical, BRIGHTEST_PERCENTILE)) or 1.0)
+    return ends
+
+
+def _plain(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Return the same places without the look of an image."""
+    return tuple(replace(frame, look={}, rgb=False) for frame in frames)
 
 
 def virtual_labels(

@@ -404,6 +404,17 @@ class TestModels:
         np.testing.assert_allclose(layer.scale, (0.75, 0.8, 0.7))
         np.testing.assert_array_equal(np.asarray(data[0][5]), medgs.render_slice(model, 1.25).T)
 
+    def test_a_model_of_uneven_slices_opens_in_one_layer_of_even_ones(self, tmp_path, scan):
+        positions = np.array([0, 2, 4, 5, 7, 9, 11, 13, 20.0])
+        volume = medgs.Volume(scan.transpose(2, 1, 0), np.diag([0.7, 0.8, 3.0, 1.0]), "mm", positions=positions)
+        fitted = medgs.fit_model(volume, medgs.FitConfig(preset="fast", steps=10, axis="2")).model
+        path = str(tmp_path / "uneven.medgs")
+        medgs.save_model(fitted, path)
+        ((data, settings, _),) = read_models(path)
+        layer = ViewerModel().add_image(data, **settings)
+        assert (layer.name, layer.scale[0]) == ("uneven 0.5 mm", pytest.approx(0.5))
+        np.testing.assert_array_equal(np.asarray(data[0][14]), scan[4])  # at 7 mm, which was measured
+
     def test_a_model_without_its_source_opens_too(self, tmp_path, model):
         path = str(tmp_path / "small.medgs")
         medgs.save_model(model, path, source=False)
@@ -418,7 +429,7 @@ class TestModels:
         alone = medgs.fit_model(None, medgs.FitConfig(preset="fast", steps=10, axis="2"), labels=drawn).model
         medgs.save_model(alone, tmp_path / "alone.medgs")
         ((data, settings, kind),) = read_models(str(tmp_path / "alone.medgs"))
-        assert (kind, settings["name"]) == ("labels", "alone x4")
+        assert (kind, settings["name"]) == ("labels", "alone x4 labels")
         viewer = ViewerModel()
         watch_sections(viewer)
         layer = viewer.add_labels(data, **settings)

@@ -1,3 +1,4 @@
+import shlex
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 import medgs_core as medgs
+from medgs_core.cli import main
 from medgs_napari._jobs import Job
 from medgs_napari._render_widget import RenderWidget
 from medgs_napari._session import Fitted, fitted_from_file, session_of
@@ -17,6 +19,8 @@ from .conftest import needs_display
 pytestmark = [needs_display, pytest.mark.usefixtures("complaints")]
 
 TIMEOUT = 60_000
+
+NAMES = {"virtual": "", "streamed": " in memory", "folder": " on disk"}
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def test_a_virtual_layer_is_there_at_once(viewer, dock, model):
     assert dock.plan.text() == "33 slices, 0.75 mm apart, 9 of them measured."
     dock.interpolate.click()
     (layer,) = viewer.layers
-    assert (layer.name, layer.multiscale) == ("scan interpolated", True)
+    assert (layer.name, layer.multiscale) == ("scan x4", True)
     np.testing.assert_array_equal(np.asarray(layer.data[0][1]), medgs.render_slice(model, 0.25).T)
 
 
@@ -297,10 +301,98 @@ def test_slices_lie_where_they_are_asked_for(viewer, dock, key, field, value, sl
     assert (data[0] if viewer.layers[0].multiscale else data).shape[0] == slices
 
 
+UNEVEN = (1.0, 1.25, 1.5, 3.0, 5.5)
+
+
+@pytest.fixture(params=["virtual", "streamed", "folder"])
+def uneven(request, dock, tmp_path):
+    """Choose positions at uneven distances, and how they are kept."""
+    choose(dock.form.sampling, "positions")
+    dock.form.values["positions"].value = ", ".join(map(str, UNEVEN))
+    choose(dock.form.shown_as, request.param)
+    dock.form.folder.setText(str(tmp_path / "fine"))
+    return request.param
+
+
+@pytest.mark.parametrize("what", ["interpolate", "uncertainty", "labels"])
+def test_uneven_positions_are_layers_each_at_its_place(qtbot, viewer, dock, marked, uneven, what, tmp_path):
+    session_of(viewer).relabel(session_of(viewer).models[0], marked)
+    assert dock.plan.text().startswith("5 slices, 2 of them measured, in 3 layers of even spacing")
+    for _ in range(2):
+        getattr(dock, what).click()
+        done(qtbot, dock)
+    word = {"interpolate": "", "uncertainty": " uncertainty", "labels": " labels"}[what]
+    assert [one.name for one in viewer.layers] == [
+        f"scan at {run}{word}{NAMES[uneven]}" for run in ("1, 1.25 .. 1.5", "3", "5.5")
+    ]
+    options = {"positions": UNEVEN, "labels": what == "labels"}
+    render = medgs.render_uncertainty if what == "uncertainty" else medgs.render_volume
+    wanted = render(marked, **options).voxels.transpose(2, 1, 0)
+    data = [np.asarray(one.data[0] if one.multiscale else one.data) for one in viewer.layers]
+    np.testing.assert_array_equal(np.concatenate(data), wanted)
+    for layer, thickness, places in zip(viewer.layers, (0.25, 1, 1), ([1, 1.25, 1.5], [3], [5.5]), strict=True):
+        assert layer.scale[0] == pytest.approx(thickness * 3.0)
+        stand = [layer.data_to_world((k, 0, 0))[0] for k in range(len(places))]
+        np.testing.assert_allclose(stand, np.array(places) * 3.0)
+    if uneven == "folder":
+        names = sorted(one.name for one in tmp_path.iterdir())
+        assert names == [f"fine{word} at {run}.ome.zarr" for run in ("1 to 1.5", "3", "5.5")]
+    if what == "uncertainty":
+        assert len({tuple(one.contrast_limits) for one in viewer.layers}) == 1
+
+
+def test_the_slider_shows_uneven_slices_and_nothing_in_between(viewer, dock):
+    choose(dock.form.sampling, "positions")
+    dock.form.values["positions"].value = ", ".join(map(str, UNEVEN))
+    viewer.add_image(np.zeros((30, 4, 4)))
+    viewer.dims.set_point(0, 28)
+    dock.interpolate.click()
+    _, run, lone, last = viewer.layers
+    assert viewer.dims.point[0] == pytest.approx(5.5 * 3.0, abs=0.5)
+    assert viewer.layers.selection.active.name == last.name
+    for t, seen in ((1.0, run), (1.5, run), (3.0, lone), (5.5, last), (2.25, None), (7, None)):
+        viewer.dims.set_point(0, t * 3.0)
+        assert [one for one in (run, lone, last) if one._slice.image.raw.any()] == ([] if seen is None else [seen]), t
+
+
+def test_a_stream_of_uneven_slices_begins_with_what_is_looked_at(qtbot, viewer, dock, monkeypatch):
+    choose(dock.form.sampling, "positions")
+    dock.form.values["positions"].value = ", ".join(map(str, UNEVEN))
+    choose(dock.form.shown_as, "streamed")
+    viewer.add_image(np.zeros((9, 4, 4), np.uint8), scale=(3.0, 1, 1), units=("mm",) * 3)
+    viewer.dims.set_current_step(0, 3)
+    stream = cancel_after(qtbot, dock, monkeypatch, 1)
+    assert np.flatnonzero(stream.ready).tolist() == [3]
+    assert "1 are there" in dock.plan.text()
+
+
+@pytest.mark.parametrize("what", ["interpolate", "uncertainty"])
+def test_what_is_copied_renders_the_same_uneven_slices(qtbot, viewer, dock, model, tmp_path, monkeypatch, uneven, what):
+    monkeypatch.chdir(tmp_path)
+    medgs.save_model(model, "scan.medgs")
+    getattr(dock, what).click()
+    done(qtbot, dock)
+    render = medgs.render_uncertainty if what == "uncertainty" else medgs.render_volume
+    wanted = render(model, positions=UNEVEN).voxels
+    ending = ".ome.zarr" if uneven == "folder" else ".nii.gz"
+    dock.copies.python.click()
+    exec(compile(QApplication.clipboard().text(), "copied", "exec"), {})
+    names = [f"fine_at_{run}{ending}" for run in ("1_to_1.5", "3", "5.5")]
+    np.testing.assert_array_equal(np.concatenate([medgs.read_volume(one).voxels for one in names], axis=2), wanted)
+    dock.copies.command.click()
+    commands = QApplication.clipboard().text().splitlines()
+    assert len(commands) == 3
+    for one in commands:
+        assert main([*shlex.split(one)[1:], "--quiet"]) == 0
+    stem = "uncertainty" if what == "uncertainty" else "fine"
+    made = [medgs.read_volume(one.replace("fine", stem)).voxels for one in names]
+    np.testing.assert_array_equal(np.concatenate(made, axis=2), wanted)
+
+
 def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
     choose(dock.form.sampling, "positions")
     for text, sentence in (
-        ("0, 1, 3", "must be evenly spaced, got gaps from 3 to 6 mm; give a spacing, or positions at equal distances"),
+        (", ".join(f"{k * k / 100}" for k in range(28)), "20 at most, got 27; give fewer positions, or a distance"),
         ("2, 1", "positions must increase"),
         ("0, 99", "positions must lie between"),
         ("one", "positions should be"),
@@ -318,7 +410,7 @@ def test_uncertainty_is_a_layer_of_its_own(qtbot, viewer, dock, model):
     dock.uncertainty.click()
     done(qtbot, dock)
     (layer,) = viewer.layers
-    assert (layer.name, layer.colormap.name, layer.dtype) == ("scan uncertainty", "red", np.float32)
+    assert (layer.name, layer.colormap.name, layer.dtype) == ("scan x4 uncertainty", "red", np.float32)
     bounds = medgs.render_uncertainty(model, factor=4).voxels.transpose(2, 1, 0)
     np.testing.assert_array_equal(np.asarray(layer.data), bounds)
     assert not bounds[::4].any()
@@ -387,7 +479,7 @@ class TestLabels:
             done(qtbot, dock)
         image, labels = viewer.layers
         assert isinstance(labels, Labels)
-        assert labels.name == "scan labels interpolated"
+        assert labels.name == "scan x4 labels" + NAMES[shown]
         assert np.issubdtype(labels.dtype, np.integer)
         np.testing.assert_array_equal(labels.extent.world, image.extent.world)
         assert labels.units == image.units

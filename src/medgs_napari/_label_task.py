@@ -17,6 +17,9 @@ MOST_NAMED = 12
 """Labels that are told one by one: more would fill the dock."""
 
 
+IF_NOT = "if they are only not painted yet, name the slices that count under Advanced"
+
+
 @dataclass(frozen=True, eq=False)
 class LabelOrder:
     """What is to be propagated.
@@ -91,9 +94,10 @@ def propagate(order: LabelOrder, job: Job[Propagated]) -> Propagated:
 def describe_annotation(annotation: medgs.Annotation) -> str:
     """Say which slices count as annotated, and which labels there are."""
     reason = annotation.reason
-    counted = "" if len(annotation.annotated) == len(annotation) else " count as annotated"
+    empty = sum(not annotation.classes(k).any() for k in annotation.annotated)
+    hint = f" {empty} of them count as empty; {IF_NOT}." if empty else ""
     ids = annotation.ids
     names = f"label {ids[0]}" if len(ids) == 1 else f"labels {', '.join(str(one) for one in ids)}"
     if len(ids) > MOST_NAMED:
         names = f"{len(ids):,} labels from {ids[0]} to {ids[-1]}"
-    return f"{reason[:1].upper()}{reason[1:]}{counted}; {names}."
+    return f"{reason[:1].upper()}{reason[1:]}; {names}.{hint}"

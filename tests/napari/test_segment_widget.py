@@ -106,19 +106,26 @@ def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer
     paint(viewer.layers[0], DRAWN[:1])
     qtbot.waitUntil(lambda: "at least 2 annotated slices, got 1" in dock.slices.text(), timeout=TIMEOUT)
     paint(viewer.layers[0])
-    words = "Sparse: slices 2, 4, 6 count as annotated; labels 1, 2."
+    words = "Labeled slices: 2, 4, 6; labels 1, 2."
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "2, 6"
-    words = "Sparse: slices 2, 6 count as annotated; labels 1, 2."
+    words = "Labeled slices: 2, 6; labels 1, 2."
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "many"
-    qtbot.waitUntil(lambda: "labeled_slices should be" in dock.slices.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices that count should be" in dock.slices.text(), timeout=TIMEOUT)
 
 
 def test_many_labels_are_counted_not_named():
     drawn = medgs.Volume(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), np.eye(4))
     told = describe_annotation(medgs.annotate(drawn, 0))
-    assert told == "Dense: all 3 slices count as annotated; 59 labels from 1 to 59."
+    assert told == "Labeled slices: all 3; 59 labels from 1 to 59."
+
+
+def test_slices_that_count_as_empty_are_told():
+    drawn = medgs.Volume(np.zeros((6, 4, 5), np.uint8), np.eye(4))
+    drawn.voxels[2:4, 1:3, 1:3] = 1
+    told = describe_annotation(medgs.annotate(drawn, 0, image=drawn))
+    assert told.startswith("Labeled slices: all 6; label 1. 4 of them count as empty; if they are only not painted yet")
 
 
 def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, dock):

@@ -84,7 +84,7 @@ def structures(viewer: napari.Viewer, docks: dict[str, Any], folder: Path) -> No
     viewer.layers[segment.form.layer.name].visible = False
     show(viewer, "Segment", docks)
     viewer.dims.set_current_step(viewer.dims.ndim - 3, PROPAGATED)
-    keep_going(lambda: "count as" in segment.slices.text())
+    keep_going(lambda: "Labeled slices" in segment.slices.text())
     take(viewer, folder / "segment.png")
     surface.form.values["smooth"].value = SMOOTH
     surface.form.values["faces"].value = FACES

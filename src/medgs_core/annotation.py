@@ -73,8 +73,8 @@ class Annotation:
     def reason(self) -> str:
         """Which slices count as annotated, in words."""
         if len(self.annotated) == len(self):
-            return f"dense: all {len(self)} slices count as annotated"
-        return f"sparse: slices {_in_words(self.annotated)}"
+            return f"labeled slices: all {len(self)}"
+        return f"labeled slices: {_in_words(self.annotated)}"
 
     def plane(self, k: int) -> LabelPlane:
         """Return the labels of slice k, (height, width) as stored: a view of the volume, axes as in `SliceStack`."""
@@ -137,7 +137,7 @@ def annotate(
     >>> voxels[::4, 1:3, 1:3] = 7
     >>> drawn = Volume(voxels, np.eye(4))
     >>> annotate(drawn, 0, image=drawn).reason
-    'sparse: slices 0, 4, 8'
+    'labeled slices: 0, 4, 8'
     """
     labels = _one_channel(labels)
     if image is not None:

@@ -18,6 +18,8 @@ FlowKind = Literal["stiff", "supple", "both"]
 
 LARGEST_SEED = 2**31 - 1
 
+WHERE_TO_COMPUTE = "where to compute: on the graphics card (cuda) or the processor (cpu); auto: the card if it is ready"
+
 LENGTH_RULES = {"missing": "longer", "too_short": "longer", "too_long": "shorter"}
 """What several numbers in one setting should be when there are too few or too many."""
 
@@ -100,7 +102,10 @@ class ReadConfig(Settings):
     volume: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
         default=None, description="which 3-D volume of a 4-D file to read, from 0; all: every one, as channels"
     )
-    axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
+    axis: Axis = Field(
+        default="auto",
+        description="axis that the slices lie along, counted from 0 in the file's order; auto: that of largest spacing",
+    )
     slice_positions: str | None = Field(
         default=None,
         description="text file with one slice position per line, in the file's unit, for uneven spacing",
@@ -113,29 +118,53 @@ class ReadConfig(Settings):
 class FitConfig(Settings):
     """How a model is fitted."""
 
-    axis: Axis = Field(default="auto", description="slice axis in the file's order; auto: the axis of largest spacing")
-    preset: Preset = Field(default="balanced", description="how much to spend: Gaussians, steps and flows")
+    axis: Axis = Field(
+        default="auto",
+        description="axis that the slices lie along, counted from 0 in the file's order; auto: that of largest spacing",
+    )
+    preset: Preset = Field(
+        default="balanced", description="how much time to spend: fast for a first look, quality for the best"
+    )
     steps: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="optimization steps in all; default: by preset"
+        default=None,
+        title="Steps of the fit",
+        ge=1,
+        le=10_000_000,
+        description="steps in which the model is adjusted to the slices: more take longer; default: by preset",
     )
     gaussians: int | None = Field(
-        default=None, ge=1, le=100_000_000, description="number of Gaussians in all; default: by preset"
+        default=None,
+        title="Number of Gaussians",
+        ge=1,
+        le=100_000_000,
+        description="how many Gaussians, soft blobs of brightness, the model is made of: more take longer and show "
+        "finer structures; default: by preset",
     )
     compositing: CompositingChoice = Field(
         default="auto", description="rendering rule; auto: sum on the CPU, alpha on CUDA"
     )
     hide: int | None = Field(
         default=None,
+        title="Slices kept for a test",
         ge=0,
         le=100_000,
-        description="slices hidden in a first phase and scored; 0: none; default: by stack",
+        description="how many slices are hidden from the model at first, to test how well it predicts them; 0: none; "
+        "default: by the number of slices",
     )
     skip: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
-        description="bad slices, comma-separated, counted from 0: never looked at, and predicted from the others",
+        title="Bad slices to skip",
+        description="numbers of bad slices, counted from 0, with commas between: they are never looked at, and "
+        "predicted from the others",
     )
-    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
-    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="seed of every random choice")
+    device: Device = Field(default="auto", description=WHERE_TO_COMPUTE)
+    seed: int = Field(
+        default=0,
+        title="Random seed",
+        ge=0,
+        le=LARGEST_SEED,
+        description="where random choices begin: the same number gives the same result again",
+    )
     drift_degree: int = Field(default=1, ge=1, le=3, description="degree of the Gaussians' path across slices")
 
     @field_validator("skip")
@@ -157,11 +186,15 @@ class LabelConfig(Settings):
 
     labeled_slices: tuple[Annotated[int, Field(ge=0)], ...] | Literal["all"] | None = Field(
         default=None,
-        description="slices that count as annotated, all or comma-separated numbers from 0; default: all, but with an "
-        "image only those that hold labels, if they leave gaps",
+        title="Slices that count",
+        description="slices whose labels count, empty ones as background: all, or their numbers from 0, with commas "
+        "between; default: all, but with an image only those that hold labels, if they leave gaps",
     )
     unlabeled_value: int | None = Field(
-        default=None, description="label of voxels that nobody labeled: they are filled in, slice by slice"
+        default=None,
+        title="Label for unknown",
+        description="label that marks voxels as unknown, not as background: they are filled in from the labels around "
+        "them, slice by slice",
     )
 
     @field_validator("labeled_slices", mode="before")
@@ -189,19 +222,21 @@ class RenderConfig(Settings):
     positions: tuple[float, ...] | None = Field(
         default=None,
         min_length=1,
-        description="slice coordinates t, comma-separated: 0 is the first slice, 0.5 half-way to the second",
+        description="where slices are wanted, with commas between: 0 is the first slice, 0.5 half-way to the second",
     )
     detail: DetailChoice = Field(
         default="auto",
-        description="what the measured slices add to the Gaussians: auto: by the evidence in the volume; "
-        "on: all; off: nothing",
+        title="Fine detail",
+        description="fine detail of the measured slices that the Gaussians lack, carried to the slices between; auto: "
+        "as much as proves right in this volume; on: all; off: none",
     )
     denoise: bool = Field(
         default=False,
-        description="give the Gaussians' estimate at measured slices too, not the stored values",
+        title="Denoise measured slices",
+        description="show the smoother estimate of the model at measured slices too, not the measured values",
     )
     labels: bool = Field(default=False, description="give the label map instead of the image, in its own type")
-    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
+    device: Device = Field(default="auto", description=WHERE_TO_COMPUTE)
 
     @model_validator(mode="after")
     def _one_sampling(self) -> "RenderConfig":
@@ -233,20 +268,36 @@ class SurfaceConfig(Settings):
         allow_inf_nan=False,
         description="measured value that the surface runs along, higher values inside it",
     )
-    channel: int = Field(default=0, ge=0, description="channel of the level, from 0, where there are several")
+    channel: int = Field(
+        default=0,
+        title="Channel of the level",
+        ge=0,
+        description="channel that the level is one of, counted from 0, where the image has several",
+    )
     spacing: float | None = Field(
         default=None,
+        title="Distance of samples",
         gt=0,
         allow_inf_nan=False,
-        description="largest distance between samples in the file's unit; default: the finest spacing of the volume",
+        description="largest distance between the points that the surface is sampled at, in the file's unit: larger is "
+        "faster and coarser; default: the finest spacing of the volume",
     )
     smooth: int = Field(
-        default=0, ge=0, le=10_000, description="iterations of Taubin smoothing, which keeps the volume; 0: none"
+        default=0,
+        title="Smoothing steps",
+        ge=0,
+        le=10_000,
+        description="how often the surface is smoothed (Taubin), which takes off noise and keeps the volume; 0: never, "
+        "10: calm",
     )
     faces: int | None = Field(
-        default=None, ge=4, le=2_000_000_000, description="most triangles of a surface; default: all that there are"
+        default=None,
+        title="Triangles, at most",
+        ge=4,
+        le=2_000_000_000,
+        description="most triangles of a surface; default: all that there are",
     )
-    device: Device = Field(default="auto", description="where to compute; auto: CUDA where it is ready, else the CPU")
+    device: Device = Field(default="auto", description=WHERE_TO_COMPUTE)
 
     @model_validator(mode="after")
     def _one_source(self) -> "SurfaceConfig":

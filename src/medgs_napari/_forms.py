@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
@@ -18,6 +18,8 @@ from medgs_napari._qt import section
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
+
+Chosen = TypeVar("Chosen", bound="BaseModel")
 
 LARGEST_SPIN = 2**31 - 1
 """Qt's numbers have 32 bits."""
@@ -79,7 +81,7 @@ def form_values(form: Container[ValueWidget[Any]], settings: type[BaseModel]) ->
 def _widget(name: str, field: FieldInfo, given: Any) -> ValueWidget[Any]:
     """Return the widget of one field."""
     plain, optional = _plain_type(field.annotation)
-    common = {"name": name, "label": name.replace("_", " ").capitalize(), "tooltip": _sentence(field.description or "")}
+    common = {"name": name, "label": label_of(name, field), "tooltip": _sentence(field.description or "")}
     if get_origin(plain) is Literal:
         return ComboBox(choices=get_args(plain), value=field.default, **common)
     if plain is bool:
@@ -93,6 +95,28 @@ def _widget(name: str, field: FieldInfo, given: Any) -> ValueWidget[Any]:
     line = LineEdit(value="", **common)
     line.native.setPlaceholderText(BY_ITSELF if plain in (int, float) else "")
     return line
+
+
+def checked_settings(settings: type[Chosen], values: Mapping[str, Any]) -> Chosen:
+    """Return settings from what forms hold.
+
+    Raises
+    ------
+    ValueError
+        If one breaks its rule: in the sentence of the core, which names it as the form does.
+    """
+    try:
+        return settings(**values)
+    except ValueError as mistake:
+        name, _, rule = str(mistake).partition(" ")
+        if name not in settings.model_fields:
+            raise
+        raise ValueError(f"{label_of(name, settings.model_fields[name])} {rule}") from None
+
+
+def label_of(name: str, field: FieldInfo) -> str:
+    """Return what a form calls a field."""
+    return field.title or name.replace("_", " ").capitalize()
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:

@@ -1,4 +1,4 @@
-"""Labels carried from painted slices to all others, in the thread of a job.
+"""Labels carried from painted slices to all others, in the thread of a job; and before, what is painted so far.
 
 A model and painted labels come in; the model with a label head goes out, and its labels rendered.
 """
@@ -6,7 +6,9 @@ A model and painted labels come in; the model with a label head goes out, and it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from medgs_napari._jobs import Done, Job
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 12
 """Labels that are told one by one: more would fill the dock."""
+
+
+NOTHING_YET = "Nothing is painted yet: mark a structure on at least two slices, completely on each."
+ONE_SO_FAR = "Slice {} is painted: mark the structure on at least one more."
+IF_NOT = "if they are only not painted yet, name the slices that count under Advanced"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +95,56 @@ def propagate(order: LabelOrder, job: Job[Propagated]) -> Propagated:
     return Propagated(model, medgs.render_volume(model, labels=True, report=follow.slices))
 
 
+class Found(NamedTuple):
+    """What is painted, in a sentence, and whether it is enough to begin with."""
+
+    words: str
+    enough: bool
+
+
+def look_at_painted(labels: medgs.Volume, axis: int, config: medgs.LabelConfig, *, with_image: bool) -> Found:
+    """Say which slices count, what is wrong with the labels, or what is still to be painted.
+
+    Parameters
+    ----------
+    labels : Volume
+        What is painted.
+    axis : int
+        Of the slices.
+    config : LabelConfig
+        Which of them count.
+    with_image : bool
+        Whether an image carries them.
+    """
+    import medgs_core as medgs
+
+    unknown = config.unlabeled_value or 0
+    planes = np.moveaxis(labels.voxels, axis, 0)
+    drawn = [k for k, plane in enumerate(planes) if ((plane != 0) & (plane != unknown)).any()]
+    if not drawn:
+        return Found(NOTHING_YET, enough=False)
+    if len(drawn) == 1 and with_image and config == medgs.LabelConfig():
+        return Found(ONE_SO_FAR.format(drawn[0]), enough=False)
+    try:
+        found = medgs.annotate(
+            labels,
+            axis,
+            image=labels if with_image else None,
+            labeled_slices=config.labeled_slices,
+            unlabeled=config.unlabeled_value,
+        )
+    except ValueError as mistake:
+        return Found(str(mistake), enough=True)  # so that trying tells it again
+    return Found(describe_annotation(found), enough=True)
+
+
 def describe_annotation(annotation: medgs.Annotation) -> str:
     """Say which slices count as annotated, and which labels there are."""
     reason = annotation.reason
-    counted = "" if len(annotation.annotated) == len(annotation) else " count as annotated"
+    empty = sum(not annotation.classes(k).any() for k in annotation.annotated)
+    hint = f" {empty} of them count as empty; {IF_NOT}." if empty else ""
     ids = annotation.ids
     names = f"label {ids[0]}" if len(ids) == 1 else f"labels {', '.join(str(one) for one in ids)}"
     if len(ids) > MOST_NAMED:
         names = f"{len(ids):,} labels from {ids[0]} to {ids[-1]}"
-    return f"{reason[:1].upper()}{reason[1:]}{counted}; {names}."
+    return f"{reason[:1].upper()}{reason[1:]}; {names}.{hint}"

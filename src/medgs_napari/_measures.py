@@ -20,7 +20,7 @@ SHOWN_DIGITS = 4
 def head_of(unit: str) -> list[str]:
     """Return the titles of the columns."""
     area, volume, length = ("", "", "") if unit == "unknown" else (f", {unit}²", f", {unit}³", f", {unit}")
-    return ["Surface", f"Area{area}", f"Volume{volume}", "Watertight", *(f"Centroid {axis}{length}" for axis in "xyz")]
+    return ["Surface", f"Area{area}", f"Volume{volume}", "Closed", *(f"Centroid {axis}{length}" for axis in "xyz")]
 
 
 def row_of(surface: medgs.Surface) -> list[str]:

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
 from medgs_napari._axis_choice import AxisChoice
-from medgs_napari._forms import add_rows, form_values, scatter, settings_form
+from medgs_napari._forms import add_rows, checked_settings, form_values, scatter, settings_form
 from medgs_napari._grids import Grid, grid_of_pick
 from medgs_napari._label_layers import grid_of
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
@@ -72,7 +72,7 @@ class SegmentForm(QWidget):
         self.factor = QSpinBox()
         self.factor.setRange(1, LARGEST_FACTOR)
         self.factor.setSpecialValueText("none")
-        self.factor.setToolTip("Slices per slice of the image, in a second layer whose slices are made when looked at.")
+        self.factor.setToolTip("Slices of a second layer for each slice of the image, made when they are looked at.")
         self.fit = settings_form(medgs.FitConfig, ("preset", "device"))
         chosen = preferences()
         self.fit["preset"].value, self.fit["device"].value = chosen.preset, chosen.device
@@ -160,7 +160,7 @@ class SegmentForm(QWidget):
         ValueError
             If a setting breaks its rule.
         """
-        return medgs.LabelConfig(**form_values(self.values, medgs.LabelConfig))
+        return checked_settings(medgs.LabelConfig, form_values(self.values, medgs.LabelConfig))
 
     def fit_settings(self) -> dict[str, Any]:
         """Return how an image, or outlines, are fitted."""

@@ -65,8 +65,9 @@ class SegmentWidget(QWidget):
         for widget in (self.form, self.slices, self.panel, self.copies):
             layout.addWidget(widget)
         layout.addStretch(1)
-        self.form.new.clicked.connect(lambda: self._new())
+        self.form.new.clicked.connect(lambda: attempt(self._new))
         self.form.changed.connect(self._sync)
+        self.slices.counted.connect(self._sync)
         self._session.run_changed.connect(self._sync)
         self._session.models_changed.connect(self._sync)
         self._sync()
@@ -75,7 +76,8 @@ class SegmentWidget(QWidget):
         """Tell what can be done now."""
         if not isalive(self):
             return
-        self.propagate.setEnabled(self.form.layer is not None and self._session.run is None)
+        enough = self.form.layer is not None and self.slices.enough
+        self.propagate.setEnabled(enough and self._session.run is None)
         self.confidence.setEnabled(self._labeled() is not None)
 
     def _labeled(self) -> Fitted | None:

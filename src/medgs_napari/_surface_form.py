@@ -15,7 +15,7 @@ from superqt import QLabeledDoubleSlider
 
 import medgs_core as medgs
 from medgs_napari._contours import measured_scale
-from medgs_napari._forms import form_values, scatter, settings_form
+from medgs_napari._forms import checked_settings, form_values, scatter, settings_form
 from medgs_napari._qt import bare_column, choice, form_layout, section
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class SurfaceForm(QWidget):
         for label, widget in (
             ("Surface of", self.what),
             ("Level", self.level),
-            ("Smooth", self.values["smooth"].native),
-            ("Triangles, at most", self.values["faces"].native),
+            *((self.values[name].label, self.values[name].native) for name in ("smooth", "faces")),
         ):
             self.form.addRow(label, widget)
         advanced, rows = section("Advanced")
         shown = [one for one in self.values if one.name not in ("smooth", "faces")]
         for one in shown:
             rows.addRow(one.label, one.native)
+        self._spacing = rows.labelForField(self.values["spacing"].native)
         layout = bare_column(self)
         layout.addLayout(self.form)
         layout.addWidget(advanced)
@@ -83,6 +83,8 @@ class SurfaceForm(QWidget):
         kept = -1 if labels_are_new else self.what.findData(before)
         self.what.setCurrentIndex(max(kept, 0 if self.what.count() else -1))
         self.what.blockSignals(False)
+        unit = "unknown" if model is None else model.volume.unit
+        self._spacing.setText(self.values["spacing"].label + ("" if unit == "unknown" else f", {unit}"))
         self._sync_level()
         self._chosen()
 
@@ -113,7 +115,7 @@ class SurfaceForm(QWidget):
             values["level"] = float(self.level.value())
         elif key != ALL:
             values["label"] = int(key)
-        return medgs.SurfaceConfig(**values)
+        return checked_settings(medgs.SurfaceConfig, values)
 
     def _chosen(self) -> None:
         self.form.setRowVisible(self.level, self.by_level)

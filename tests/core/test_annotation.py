@@ -31,12 +31,12 @@ class TestWhichSlicesCount:
     def test_all_if_those_that_hold_labels_follow_one_another(self, slices):
         found = annotate(labels_on(slices), 0, image=image())
         assert found.annotated == tuple(range(SLICES))
-        assert found.reason == "dense: all 12 slices count as annotated"
+        assert found.reason == "labeled slices: all 12"
 
     def test_only_those_that_hold_labels_if_there_are_gaps(self):
         found = annotate(labels_on((0, 4, 8)), 0, image=image())
         assert found.annotated == (0, 4, 8)
-        assert found.reason == "sparse: slices 0, 4, 8"
+        assert found.reason == "labeled slices: 0, 4, 8"
 
     def test_the_user_decides(self):
         labels = labels_on((0, 4, 8))
@@ -56,11 +56,11 @@ class TestWhichSlicesCount:
         assert found.annotated == (3, 4, 5)
 
     def test_many_are_told_in_short(self):
-        assert annotate(labels_on((0, 1, 2, 3, 7, 9, 10)), 0, image=image()).reason == "sparse: slices 0-3, 7, 9, 10"
+        assert annotate(labels_on((0, 1, 2, 3, 7, 9, 10)), 0, image=image()).reason == "labeled slices: 0-3, 7, 9, 10"
         voxels = np.zeros((60, 5, 6), np.uint8)
         voxels[::2, 1:3] = 1
         found = annotate(Volume(voxels, AFFINE), 0, image=Volume(voxels, AFFINE))
-        assert found.reason == "sparse: slices 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22 ..., 30 in all"
+        assert found.reason == "labeled slices: 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22 ..., 30 in all"
 
 
 class TestClasses:

@@ -52,7 +52,7 @@ class TestFit:
         words = [folder / "scan.nii.gz", "--labels", folder / "sparse.nii.gz", "-o", tmp_path / "a.medgs"]
         assert medgs("fit", *words, *QUICK) == 0
         said = capsys.readouterr().out
-        assert re.search(r"^labels  2 \(3, 40\); sparse: slices 0, 4, 8$", said, re.MULTILINE)
+        assert re.search(r"^labels  2 \(3, 40\); labeled slices: 0, 4, 8$", said, re.MULTILINE)
         shares = re.search(
             r"carried between annotated slices: straight ([\d.]+), outline ([\d.]+), image ([\d.]+)", said
         )
@@ -63,7 +63,7 @@ class TestFit:
     def test_without_an_image_it_says_so_and_prints_no_scores(self, folder, tmp_path, capsys):
         assert medgs("fit", "--labels", folder / "dense.tif", "-o", tmp_path / "a.medgs", *QUICK) == 0
         said = capsys.readouterr().out
-        assert "labels  2 (7, 4000); dense: all 9 slices count as annotated; no image: the fit is of their" in said
+        assert "labels  2 (7, 4000); labeled slices: all 9; no image: the fit is of their" in said
         assert "PSNR" not in said
         assert "image " not in said.split("carried between annotated slices")[1]
 

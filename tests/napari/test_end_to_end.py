@@ -45,6 +45,8 @@ def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path, c
     bright = image.data > np.percentile(image.data, 85)
     for k in DRAWN:
         painted.data[k] = bright[k]
+    painted.refresh()
+    qtbot.waitUntil(segment.propagate.isEnabled, timeout=TIMEOUT)
     segment.propagate.click()
     qtbot.waitUntil(lambda: segment.panel.job is None, timeout=TIMEOUT)
     labels = find_results(viewer, fitted)[LABELS]

@@ -4,7 +4,7 @@ import pytest
 
 import medgs_core as medgs
 from medgs_napari._fit_form import ADVANCED
-from medgs_napari._forms import form_values, settings_form
+from medgs_napari._forms import checked_settings, form_values, settings_form
 
 pytestmark = pytest.mark.usefixtures("qapp")
 
@@ -56,3 +56,12 @@ def test_a_length_left_alone_is_left_to_the_core():
     assert form_values(form, medgs.SurfaceConfig) == {}
     form["spacing"].value = "0.5"
     assert medgs.SurfaceConfig(**form_values(form, medgs.SurfaceConfig)).spacing == 0.5
+
+
+def test_fields_have_titles_and_mistakes_name_them(form):
+    assert [widget.label for widget in form][-2:] == ["Bad slices to skip", "Random seed"]
+    form["hide"].value = "-1"
+    with pytest.raises(ValueError, match=r"^Slices kept for a test should be at least 0, got"):
+        checked_settings(medgs.FitConfig, form_values(form, medgs.FitConfig))
+    with pytest.raises(ValueError, match=r"^a setting should be one of"):
+        checked_settings(medgs.FitConfig, {"haste": 1})

@@ -27,7 +27,7 @@ def test_an_open_surface_is_called_so():
 
 
 def test_the_head_has_the_unit():
-    assert head_of("mm")[1:4] == ["Area, mm²", "Volume, mm³", "Watertight"]
+    assert head_of("mm")[1:4] == ["Area, mm²", "Volume, mm³", "Closed"]
     assert head_of("unknown")[4:] == ["Centroid x", "Centroid y", "Centroid z"]
 
 

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QApplication
 
 import medgs_core as medgs
 from medgs_napari._label_layers import CONFIDENCE, FINE, LABELS
-from medgs_napari._label_task import describe_annotation
+from medgs_napari._label_task import NOTHING_YET, ONE_SO_FAR, describe_annotation, look_at_painted
 from medgs_napari._marks import describe_shown
 from medgs_napari._rendered import LABEL_WORDS
 from medgs_napari._results import find_results
@@ -62,7 +62,6 @@ def test_new_has_the_voxels_of_the_model_and_the_brush_in_hand(viewer, fitted, d
     assert (layer.data.shape, layer.name, layer.mode) == (SHAPE, "scan painted", "paint")
     np.testing.assert_allclose(layer.scale, SPACING)
     assert dock.form.layer is layer
-    assert dock.propagate.isEnabled()
 
 
 def test_the_axis_along_which_labels_are_carried_is_named(viewer, dock, model, scan):
@@ -101,24 +100,65 @@ def test_an_image_is_fitted_along_the_axis_that_is_chosen(qtbot, viewer, dock, s
     assert (labels[:, 4] == 1).any()
 
 
+def test_an_empty_layer_is_a_beginning(qtbot, viewer, fitted, dock, caplog):
+    dock.form.new.click()
+    qtbot.waitUntil(lambda: dock.slices.text() == NOTHING_YET, timeout=TIMEOUT)
+    assert not dock.propagate.isEnabled()
+    (layer,) = viewer.layers
+    paint(layer, DRAWN[:1])
+    assert dock.propagate.isEnabled()  # as far as is known
+    qtbot.waitUntil(lambda: dock.slices.text() == ONE_SO_FAR.format(DRAWN[0]), timeout=TIMEOUT)
+    assert not dock.propagate.isEnabled()
+    layer.data[DRAWN[1], 10:20, 10:30] = 1
+    layer.refresh()  # all that a script does
+    qtbot.waitUntil(dock.propagate.isEnabled, timeout=TIMEOUT)
+    assert dock.slices.text() == "Labeled slices: 2, 4; labels 1, 2."
+    assert caplog.records == []
+
+
+def test_one_slice_is_enough_where_the_others_are_named_or_count_anyway():
+    drawn = medgs.Volume(np.zeros((6, 4, 5), np.uint8), np.eye(4))
+    drawn.voxels[2, 1:3, 1:3] = 1
+    assert not look_at_painted(drawn, 0, medgs.LabelConfig(), with_image=True).enough
+    assert look_at_painted(drawn, 0, medgs.LabelConfig(labeled_slices="all"), with_image=True).enough
+    assert look_at_painted(drawn, 0, medgs.LabelConfig(), with_image=False).enough
+    nothing = look_at_painted(drawn, 0, medgs.LabelConfig(unlabeled_value=1), with_image=False)
+    assert nothing == (NOTHING_YET, False)
+
+
+def test_new_on_no_stack_is_a_sentence(viewer, dock, monkeypatch, complaints):
+    def refuse():
+        raise ValueError("A rule.")
+
+    monkeypatch.setattr(dock.form, "grid", refuse)
+    dock.form.new.setEnabled(True)
+    dock.form.new.click()
+    assert complaints == ["A rule."]
+
+
 def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer, fitted, dock):
     dock.form.new.click()
-    paint(viewer.layers[0], DRAWN[:1])
-    qtbot.waitUntil(lambda: "at least 2 annotated slices, got 1" in dock.slices.text(), timeout=TIMEOUT)
     paint(viewer.layers[0])
-    words = "Sparse: slices 2, 4, 6 count as annotated; labels 1, 2."
+    words = "Labeled slices: 2, 4, 6; labels 1, 2."
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "2, 6"
-    words = "Sparse: slices 2, 6 count as annotated; labels 1, 2."
+    words = "Labeled slices: 2, 6; labels 1, 2."
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "many"
-    qtbot.waitUntil(lambda: "labeled_slices should be" in dock.slices.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices that count should be" in dock.slices.text(), timeout=TIMEOUT)
 
 
 def test_many_labels_are_counted_not_named():
     drawn = medgs.Volume(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), np.eye(4))
     told = describe_annotation(medgs.annotate(drawn, 0))
-    assert told == "Dense: all 3 slices count as annotated; 59 labels from 1 to 59."
+    assert told == "Labeled slices: all 3; 59 labels from 1 to 59."
+
+
+def test_slices_that_count_as_empty_are_told():
+    drawn = medgs.Volume(np.zeros((6, 4, 5), np.uint8), np.eye(4))
+    drawn.voxels[2:4, 1:3, 1:3] = 1
+    told = describe_annotation(medgs.annotate(drawn, 0, image=drawn))
+    assert told.startswith("Labeled slices: all 6; label 1. 4 of them count as empty; if they are only not painted yet")
 
 
 def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, dock):

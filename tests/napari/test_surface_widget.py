@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 import medgs_core as medgs
 from medgs_napari._contours import NAME
@@ -66,6 +66,11 @@ def contours(viewer):
 def test_what_a_model_has_is_offered(dock):
     offered = [dock.form.what.itemText(k) for k in range(dock.form.what.count())]
     assert offered == ["all labels", "label 1", "label 4", "intensity level"]
+
+
+def test_a_length_is_asked_for_in_the_unit_of_the_image(dock):
+    texts = [one.text() for one in dock.form.findChildren(QLabel)]
+    assert "Distance of samples, mm" in texts
 
 
 def test_each_label_becomes_a_layer_and_a_row(qtbot, viewer, dock, labeled):
@@ -168,7 +173,7 @@ def test_the_contour_goes_with_the_dock(qtbot, viewer, dock):
 
 def test_a_mistake_is_a_sentence_and_cannot_be_asked_for(dock):
     dock.form.values["faces"].value = "2"
-    assert "faces should be at least 4" in dock.status.text()
+    assert "Triangles, at most should be at least 4" in dock.status.text()
     assert not dock.extract.isEnabled()
     dock.form.values["faces"].value = ""
     assert dock.extract.isEnabled()

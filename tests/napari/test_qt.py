@@ -144,9 +144,13 @@ def test_a_bar_stands_still_until_it_is_known_how_far_a_job_is(qtbot):
 
 
 def test_a_bar_is_drawn_once_for_all_that_changes(qtbot, monkeypatch):
-    drawn = []
-    paint = StillBar.paintEvent
-    monkeypatch.setattr(StillBar, "paintEvent", lambda bar, event: (drawn.append(bar.value()), paint(bar, event)))
+    drawn, paint = [], StillBar.paintEvent
+
+    def paint_counted(bar, event):
+        drawn.append(bar.value())
+        paint(bar, event)
+
+    monkeypatch.setattr(StillBar, "paintEvent", paint_counted)
     bar = StillBar()
     qtbot.addWidget(bar)
     bar.show()

@@ -18,6 +18,7 @@ FlowKind = Literal["stiff", "supple", "both"]
 
 LARGEST_SEED = 2**31 - 1
 
+SLICE_AXIS = "axis that the slices lie along, counted from 0 in the file's order; auto: that of largest spacing"
 WHERE_TO_COMPUTE = "where to compute: on the graphics card (cuda) or the processor (cpu); auto: the card if it is ready"
 
 LENGTH_RULES = {"missing": "longer", "too_short": "longer", "too_long": "shorter"}
@@ -102,10 +103,7 @@ class ReadConfig(Settings):
     volume: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
         default=None, description="which 3-D volume of a 4-D file to read, from 0; all: every one, as channels"
     )
-    axis: Axis = Field(
-        default="auto",
-        description="axis that the slices lie along, counted from 0 in the file's order; auto: that of largest spacing",
-    )
+    axis: Axis = Field(default="auto", description=SLICE_AXIS)
     slice_positions: str | None = Field(
         default=None,
         description="text file with one slice position per line, in the file's unit, for uneven spacing",
@@ -118,10 +116,7 @@ class ReadConfig(Settings):
 class FitConfig(Settings):
     """How a model is fitted."""
 
-    axis: Axis = Field(
-        default="auto",
-        description="axis that the slices lie along, counted from 0 in the file's order; auto: that of largest spacing",
-    )
+    axis: Axis = Field(default="auto", description=SLICE_AXIS)
     preset: Preset = Field(
         default="balanced", description="how much time to spend: fast for a first look, quality for the best"
     )

@@ -107,14 +107,13 @@ class JobPanel(QWidget):
         """Show how far a job is."""
         if not isalive(self):
             return
-        self.bar.progress(news.done, news.total if news.done else 0)
+        self.bar.progress(news.done, news.total)
         if self._job is not None and not self._job.cancelled:
             self.say(f"{news.doing[:1].upper()}{news.doing[1:]} …" if news.doing else "")
 
     def say(self, text: str) -> None:
         """Show a sentence below the bar, none if it is empty."""
-        if text != self.status.text():
-            self.status.setText(text)
+        self.status.setText(text)
         self.status.setVisible(bool(text))
 
     def _show_job(self, job: Job[Any] | None) -> None:

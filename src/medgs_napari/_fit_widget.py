@@ -55,7 +55,6 @@ class FitWidget(QWidget):
         self.form = FitForm(napari_viewer)
         self.plan, self.status = note(), note()
         self.bar, self.curve = StillBar(), FitCurve()
-        self.bar.setTextVisible(True)
         self.start = button("Start", "Fit a model to the slices.", self._start)
         self.pause = button("Pause", "Hold the fit, and free the processor.", self._pause)
         self.stop = button("Stop and keep", "End the fit now and keep the model as it is.", self._stop)
@@ -170,15 +169,14 @@ class FitWidget(QWidget):
     def _heard(self, state: medgs.FitState) -> None:
         if not isalive(self):
             return
-        self.bar.progress(state.step, state.total if state.step else 0, _time_left(state))
+        self.bar.progress(state.step, state.total, _time_left(state))
         ours, linear = (state.scores.get(name, math.nan) for name in (OURS, REFERENCE))
         self.curve.add(state.step, state.loss, state.checks, ours, linear)
         run = self.run
         if run is None or run.job.cancelled:
             return
         doing = "Paused" if run.job.paused else f"{state.phase[:1].upper()}{state.phase[1:]} …"
-        if doing != self.status.text():
-            self.status.setText(doing)  # not more often: the whole dock is laid out anew
+        self.status.setText(doing)  # what changes at each look stands on the bar: here the dock would be laid out anew
 
     def _ended(self, fitted: Fitted | None, outcome: Outcome[Fit]) -> None:
         if not isalive(self):

@@ -69,12 +69,13 @@ class StillBar(QProgressBar):
         self.progress(0, 0)
 
     def progress(self, done: int, total: int, words: str = "%p%") -> None:
-        """Show that so much is done of a total, 0 if it is not known, and words on it."""
+        """Show that so much is done of a total, and words on it; how far it is, is known once something is done."""
+        known = done > 0 and total > 0
         self.setUpdatesEnabled(False)  # Qt would draw at each of these, at once
-        self.setTextVisible(total > 0)
+        self.setTextVisible(known)
         self.setFormat(words)
-        self.setRange(0, max(total, 1))
-        self.setValue(done if total else 0)
+        self.setRange(0, total if known else 1)
+        self.setValue(done if known else 0)
         self.setUpdatesEnabled(True)
 
 

@@ -65,7 +65,7 @@ def virtual_bounds(
     model: medgs.FittedModel,
     frames: Sequence[Frame],
     config: medgs.RenderConfig,
-    brightest: Sequence[float] | None = None,
+    brightest: Sequence[float],
 ) -> list[Drawn]:
     """Return layers of the bounds of the error, one per image and channel.
 
@@ -73,8 +73,8 @@ def virtual_bounds(
     ----------
     name, model, frames, config
         As of `virtual_layers`.
-    brightest : sequence of float, optional
-        What is shown brightest in each layer; `brightest_bounds` of these slices if not given.
+    brightest : sequence of float
+        What is shown brightest in each layer, as `brightest_bounds` tells.
 
     Raises
     ------
@@ -86,9 +86,9 @@ def virtual_bounds(
     sampling = regular_sampling(model, config)
     lazy = medgs.lazy_uncertainty(model, config)
     fine, place = Ahead(lazy), lazy.place
-    ends = brightest_bounds(model, frames, config) if brightest is None else brightest
     layers = []
-    for drawn, end in zip(blank_layers(name, place, _plain(frames), sampling.start, sampling.step), ends, strict=True):
+    blank = blank_layers(name, place, _plain(frames), sampling.start, sampling.step)
+    for drawn, end in zip(blank, brightest, strict=True):
         axis = drawn.frame.slice_axis
         levels = thinned_levels(LayerArray(fine, drawn.frame, drawn.part, place), axis)
         settings = {

@@ -12,7 +12,7 @@ import medgs_core as medgs
 from medgs_napari._marks import describe_shown
 from medgs_napari._rendered import frames_of_model
 from medgs_napari._sections import ahead_of, watch_sections
-from medgs_napari._virtual import virtual_bounds, virtual_layers
+from medgs_napari._virtual import brightest_bounds, virtual_bounds, virtual_layers
 
 from .conftest import needs_display
 
@@ -42,7 +42,8 @@ def test_virtual_layers_are_followed_whenever_they_come(drawn, model):
 
 def test_large_bounds_are_thinned_in_3d_and_filled_as_they_are_rendered(model, monkeypatch):
     monkeypatch.setattr("medgs_napari._coarse.LARGEST_COARSE_SIDE", 24)
-    (bounds,) = virtual_bounds("scan", model, frames_of_model(model), medgs.RenderConfig(factor=FACTOR))
+    frames, config = frames_of_model(model), medgs.RenderConfig(factor=FACTOR)
+    (bounds,) = virtual_bounds("scan", model, frames, config, brightest_bounds(model, frames, config))
     viewer = ViewerModel()
     layer = add(viewer, bounds)
     watch_sections(viewer)

@@ -5,6 +5,7 @@ A model of the list and its labels come in; layers are added to a viewer, or bro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,24 @@ if TYPE_CHECKING:
 
 LABELS, FINE, CONFIDENCE = "labels", "fine labels", "label confidence"
 """What layers of a model show, in the words of `Result.what`."""
+
+PAINTED, CARRIED = "painted", "propagated"
+"""With which the names of layers end."""
+
+PIXELS_PER_LINE, OUTLINE_OPACITY = 300, 0.8
+"""Pixels of an image for each one that outlines are thick: by them, what was propagated is told from what was painted,
+which is filled."""
+
+UNSURE = (
+    (0.0, (1.0, 0.9, 0.0, 0.0)),
+    (0.45, (1.0, 0.9, 0.0, 0.0)),
+    (0.49, (1.0, 0.9, 0.0, 1.0)),
+    (0.75, (1.0, 0.5, 0.0, 0.7)),
+    (1.0, (1.0, 0.2, 0.0, 0.0)),
+)
+"""Colors of how sure labels are, from 0.5, a toss-up, to 1; what is sure is not covered, nor what is 0, not made."""
+
+UNSURE_OPACITY = 0.8
 
 NEW_TYPE = np.uint8
 
@@ -52,7 +71,7 @@ def new_labels(viewer: ViewerModel, name: str, grid: Grid, *, known: bool) -> La
     layer = viewer.add_labels(
         np.zeros(grid.shape, NEW_TYPE),
         **grid.frame.placed(),
-        name=f"{name} painted",
+        name=f"{name} {PAINTED}",
         opacity=OPACITY,
         metadata=metadata,
     )
@@ -66,12 +85,12 @@ def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, paint
     known = LABELS in find_results(viewer, fitted)
     settings = {
         **grid.frame.placed(),
-        "name": f"{fitted.name} labels",
-        "opacity": OPACITY,
+        "name": f"{fitted.name} {CARRIED}",
+        "opacity": OUTLINE_OPACITY,
         **({} if painted is None else {"colormap": painted.colormap}),
         "metadata": {GRID: grid, METADATA: describe_slices(fitted.model, _label_config(), grid.frame.slice_axis)},
     }
-    layer = show_result(viewer, fitted, LABELS, "labels", grid.layer_data(labels), settings)
+    layer = _show_outlines(viewer, fitted, LABELS, grid.layer_data(labels), settings)
     if not known and painted is not None and painted in viewer.layers:
         viewer.layers.move(viewer.layers.index(painted), len(viewer.layers))
     return layer
@@ -80,16 +99,35 @@ def show_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, paint
 def show_fine_labels(viewer: ViewerModel, fitted: Fitted, labels: medgs.Volume, painted: Labels, factor: int) -> Layer:
     """Show labels on finer slices, each rendered when it is looked at."""
     (drawn,) = virtual_labels(fitted.name, fitted.model, fitted.frames, _label_config(factor), labels)
-    settings = {**named(drawn.settings, "labels, finer"), "colormap": painted.colormap}
-    layer = show_result(viewer, fitted, FINE, "labels", drawn.data, settings)
+    settings = {**named(drawn.settings, f"{CARRIED}, finer"), "opacity": OUTLINE_OPACITY, "colormap": painted.colormap}
+    layer = _show_outlines(viewer, fitted, FINE, drawn.data, settings)
     watch_sections(viewer)
+    return layer
+
+
+def _show_outlines(viewer: ViewerModel, fitted: Fitted, what: str, data: Any, settings: Mapping[str, Any]) -> Layer:
+    """Show labels as outlines; how the user shows them afterwards stays."""
+    known = what in find_results(viewer, fitted)
+    layer = show_result(viewer, fitted, what, "labels", data, settings)
+    if not known:
+        layer.contour = max(max(layer.extent.data[1].astype(int) + 1) // PIXELS_PER_LINE, 1)
     return layer
 
 
 def show_confidence(viewer: ViewerModel, fitted: Fitted, factor: int) -> Layer:
     """Show how likely each label is right, on as fine slices as the labels; each is computed when it is looked at."""
+    from napari.utils import Colormap
+
     drawn = virtual_confidence(fitted.name, fitted.model, fitted.frames, _label_config(factor))
-    layer = show_result(viewer, fitted, CONFIDENCE, "image", drawn.data, named(drawn.settings, "label confidence"))
+    controls, colors = zip(*UNSURE, strict=True)
+    settings = {
+        **named(drawn.settings, "label confidence"),
+        "colormap": Colormap(colors, controls=controls, name="unsure"),
+        "contrast_limits": (0.0, 1.0),
+        "opacity": UNSURE_OPACITY,
+        "rendering": "minip",
+    }
+    layer = show_result(viewer, fitted, CONFIDENCE, "image", drawn.data, settings)
     watch_sections(viewer)
     return layer
 

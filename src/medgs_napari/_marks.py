@@ -80,17 +80,20 @@ class SliceMarks:
 
 
 def describe_shown(viewer: ViewerModel) -> str:
-    """Return what the shown slice of a rendered layer is; empty where none is shown."""
+    """Return what the shown slice of a rendered layer is; empty where none is shown.
+
+    Of several layers it is the selected one, or else the uppermost that has a slice where the slider stands.
+    """
     active = viewer.layers.selection.active
-    visible = [layer for layer in viewer.layers if layer.visible and METADATA in layer.metadata]
-    layer = active if active in visible else visible[-1] if visible else None
-    if layer is None:
-        return ""
-    slices: Slices = layer.metadata[METADATA]
-    index = shown_step(viewer, layer, slices.axis)
-    if index is None:
-        return describe_crossed(layer, slices)
-    return slices.describe(index) if 0 <= index < len(slices.measured) else ""
+    visible = [layer for layer in reversed(viewer.layers) if layer.visible and METADATA in layer.metadata]
+    for layer in sorted(visible, key=lambda one: one is not active):
+        slices: Slices = layer.metadata[METADATA]
+        index = shown_step(viewer, layer, slices.axis)
+        if index is None:
+            return describe_crossed(layer, slices)
+        if 0 <= index < len(slices.measured):
+            return slices.describe(index)
+    return ""
 
 
 def describe_crossed(layer: Layer, slices: Slices) -> str:

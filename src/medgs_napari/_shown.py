@@ -7,6 +7,7 @@ and what a tilt would add from those that are displayed is left out, as it is in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,8 +94,15 @@ def _unit_ratios(dims: Dims, place: Mapping[str, Any]) -> Matrix:
     count = len(place["scale"])
     if dims.units is None or len(dims.units) < count:
         return np.ones(count)
-    pairs = list(zip(dims.units[-count:], (pint.Unit(one) for one in place["units"]), strict=True))
-    if any(world.dimensionality != own.dimensionality for world, own in pairs):
-        return np.ones(count)  # napari converts none of them then
+    ratios = [_unit_ratio(world, own) for world, own in zip(dims.units[-count:], place["units"], strict=True)]
+    return np.ones(count) if None in ratios else np.array(ratios)  # if one does not compare, napari converts none
+
+
+@cache
+def _unit_ratio(world: pint.Unit, own: str) -> float | None:
+    """Return what one unit is in another; None if they do not compare. Pint takes its time, and a slider has none."""
+    unit = pint.Unit(own)
+    if world.dimensionality != unit.dimensionality:
+        return None
     base = pint.get_application_registry().get_base_units
-    return np.array([base(world)[0] / base(own)[0] for world, own in pairs])
+    return float(base(world)[0] / base(unit)[0])

@@ -26,10 +26,6 @@ UNCERTAINTY_COLORS = "red"
 BRIGHTEST_PERCENTILE = 99.5
 
 OPACITY = 0.5
-SURE = (0.5, 1.0)
-"""The least and the largest probability that the likeliest of two labels has."""
-
-CONFIDENCE_COLORS = "viridis"
 
 
 def virtual_layers(
@@ -171,8 +167,7 @@ def virtual_confidence(
 
     lazy = medgs.lazy_uncertainty(model, config)
     levels = thinned_levels(LayerArray(Ahead(lazy), frames[0], Part(), lazy.place), frames[0].slice_axis)
-    drawn = _of_labels(name, model, frames[0], config, levels)
-    return replace(drawn, settings={**drawn.settings, "colormap": CONFIDENCE_COLORS, "contrast_limits": SURE})
+    return _of_labels(name, model, frames[0], config, levels)
 
 
 def _of_labels(

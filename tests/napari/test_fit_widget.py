@@ -198,7 +198,7 @@ class TestLabels:
         ended(qtbot, dock)
         (fitted,) = session_of(viewer).models
         assert fitted.model.labels.annotation.annotated == (0, 4, 8)
-        layer = viewer.layers["scan labels"]
+        layer = viewer.layers["scan propagated"]
         assert (layer.data[2] == 2).any()
         np.testing.assert_array_equal(layer.data[4], painted.data[4])
         assert viewer.layers.index(painted) > viewer.layers.index(layer)
@@ -221,7 +221,7 @@ class TestLabels:
         stepping(qtbot, dock)
         viewer.layers.remove(painted)
         ended(qtbot, dock)
-        assert "scan labels" in viewer.layers
+        assert "scan propagated" in viewer.layers
 
 
 def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkeypatch):

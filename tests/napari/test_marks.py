@@ -28,3 +28,29 @@ def test_the_slice_that_is_named_is_the_one_whose_pixels_are_shown(place, axis):
         if inside:
             assert words == f"MEASURED\nslice {value}"
     assert any(named)
+
+
+def test_of_two_runs_of_slices_that_is_named_in_which_the_slider_stands():
+    viewer = ViewerModel()
+    for start, first in ((0, 0), (6, 3)):
+        slices = Slices(0, np.arange(first, first + 3), np.ones(3, bool))
+        viewer.add_image(np.zeros((3, 4, 4)), scale=(2, 1, 1), translate=(start, 0, 0), metadata={METADATA: slices})
+    for active in viewer.layers:
+        viewer.layers.selection.active = active
+        for place, number in ((0, 0), (4, 2), (6, 3), (10, 5)):
+            viewer.dims.set_point(0, place)
+            assert describe_shown(viewer) == f"MEASURED\nslice {number}"
+
+
+def test_of_layers_over_one_another_the_selected_one_is_named_and_else_the_uppermost():
+    viewer = ViewerModel()
+    for first in (0, 5):
+        slices = Slices(0, np.arange(first, first + 3), np.ones(3, bool))
+        viewer.add_image(np.zeros((3, 4, 4)), metadata={METADATA: slices})
+    viewer.dims.set_point(0, 1)
+    viewer.layers.selection.active = viewer.layers[0]
+    assert describe_shown(viewer) == "MEASURED\nslice 1"
+    viewer.layers.selection.active = None
+    assert describe_shown(viewer) == "MEASURED\nslice 6"
+    viewer.layers[1].visible = False
+    assert describe_shown(viewer) == "MEASURED\nslice 1"

@@ -92,8 +92,8 @@ def test_an_image_is_fitted_along_the_axis_that_is_chosen(qtbot, viewer, dock, s
     painted.data[10:20, 2, 10:30], painted.data[10:20, 6, 14:34] = 1, 1
     painted.events.paint(value=[])
     dock.propagate.click()
-    qtbot.waitUntil(lambda: "across labels" in viewer.layers, timeout=TIMEOUT)
-    labels = viewer.layers["across labels"].data
+    qtbot.waitUntil(lambda: "across propagated" in viewer.layers, timeout=TIMEOUT)
+    labels = viewer.layers["across propagated"].data
     (fitted,) = session_of(viewer).models
     assert fitted.frames[0].slice_axis == 1
     np.testing.assert_array_equal(labels[:, (2, 6)], painted.data[:, (2, 6)])
@@ -178,6 +178,11 @@ def test_labels_come_to_all_slices_and_painted_ones_stay(qtbot, viewer, fitted, 
     assert viewer.layers[-1].name == viewer.layers.selection.active.name == painted.name
     assert dock.panel.status.text().startswith("Done: labels on all 9 slices.")
     assert fitted.model.labels is not None
+    assert (painted.name, given.name) == ("scan painted", "scan propagated")
+    assert (painted.contour, given.contour) == (0, 1)  # filled, and outlined
+    given.contour = 0
+    propagated(qtbot, dock)
+    assert given.contour == 0  # the user's choice
 
 
 @pytest.mark.window
@@ -227,6 +232,9 @@ def test_confidence_is_a_layer_that_is_sure_of_painted_slices(qtbot, viewer, fit
     np.testing.assert_array_equal(sure, confidence_of(fitted.model, 1))
     assert np.all(sure[list(DRAWN)] == 1)
     assert 0.5 <= sure.min() < 0.9
+    covered = layer.colormap.map(np.array([0.0, 0.5, 0.75, 1.0]))[:, 3]
+    np.testing.assert_allclose(covered, [0, 1, 0.7, 0], atol=0.03)  # unmade and sure pixels let the image through
+    assert tuple(layer.contrast_limits) == (0.0, 1.0)
 
 
 def confidence_of(model, factor):

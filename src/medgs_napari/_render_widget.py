@@ -24,7 +24,7 @@ from medgs_napari._results import find_results, show_once
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import show_inside, shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
-from medgs_napari._subject import Subject, What, subject_of
+from medgs_napari._subject import VIRTUAL, Subject, What, subject_of
 from medgs_napari._ticker import Ticker
 
 REST_MILLISECONDS = 300
@@ -135,7 +135,7 @@ class RenderWidget(QWidget):
             return
         results = subject.results(self._kept(path))
         known = find_stream(self._viewer, subject.owner, results)
-        if shown == "virtual":
+        if shown == VIRTUAL:
             self._show(subject, results, layers)
         elif known is not None:
             self._fill(subject, results, known)

@@ -236,9 +236,13 @@ def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkey
     assert fitted.checkpoint is not None
     assert shown(dock.start, dock.resume) == [True, True]
     assert dock.status.text().startswith("Stopped; the model as it stands is kept.")
+    assert [layer.name for layer in viewer.layers] == ["scan", "scan x2"]
+    left = viewer.layers[1]
     dock.resume.click()
     ended(qtbot, dock)
     (finished,) = session_of(viewer).models
+    assert list(viewer.layers)[1:] == [left]
+    np.testing.assert_array_equal(np.asarray(left.data[0][5]), medgs.render_slice(finished.model, 2.5).T)
     unbroken = medgs.fit_model(finished.model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60)).model
     assert medgs.model_hash(finished.model) == medgs.model_hash(unbroken)
 
@@ -377,7 +381,7 @@ def test_an_exact_prediction_has_no_decibels(model):
     assert _fit_widget._ending(exact, Outcome(None)) == "Done. Hidden slices were predicted exactly."
 
 
-@pytest.mark.parametrize("stage", ["blank_layers", "virtual_layers"])
+@pytest.mark.parametrize("stage", ["blank_layers", "first_look"])
 def test_a_model_that_cannot_be_shown_is_kept(qtbot, viewer, dock, monkeypatch, complaints, stage):
     def fail(*arguments):
         raise MemoryError

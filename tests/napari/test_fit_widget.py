@@ -543,7 +543,7 @@ class TestChannels:
         order = dock.form.order()
         first = dock.form.where.steps(cells)[0]
         assert [one.steps[0] for one in order.picks] == [first, 1 - first]
-        assert order.name == f"cells c={first} + cells c={1 - first}"
+        assert order.name == f"cells c={first} + c={1 - first}"
         dock.start.click()
         ended(qtbot, dock)
         (fitted,) = session_of(viewer).models

@@ -17,7 +17,7 @@ from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, note
+from medgs_napari._qt import at_the_end, button, note
 from medgs_napari._render_form import KEPT_IN, NAMED, RenderForm
 from medgs_napari._rendered import Drawn
 from medgs_napari._results import find_results, show_once
@@ -75,7 +75,7 @@ class RenderWidget(QWidget):
         layout.addStretch(1)
         marks = SliceMarks(napari_viewer)
         self.marks = marks
-        self.destroyed.connect(lambda: marks.turn(False))  # or its last words would stay
+        at_the_end(self, lambda: marks.turn(False))  # or its last words would stay
         self.marks_box.toggled.connect(self.marks.turn)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)

@@ -112,8 +112,9 @@ def _read_model(path: str) -> list[LayerData]:
     from napari import current_viewer
     from napari.utils.notifications import show_warning
 
+    from medgs_napari._results import marked
     from medgs_napari._session import load_fitted, session_of
-    from medgs_napari._subject import first_look
+    from medgs_napari._subject import VIRTUAL, first_look
 
     fitted, trouble = load_fitted(path)
     if trouble:
@@ -124,7 +125,11 @@ def _read_model(path: str) -> list[LayerData]:
 
         session_of(viewer).add(fitted)
         watch_sections(viewer)
-    return [(drawn.data, drawn.settings, drawn.kind) for drawn in first_look(fitted, FACTOR).layers()]
+    subject = first_look(fitted, FACTOR)
+    return [
+        (drawn.data, marked(subject.owner, result, drawn.settings), drawn.kind)
+        for result, drawn in zip(subject.results(VIRTUAL), subject.layers(), strict=True)
+    ]
 
 
 def _with_first_axis(place: Any, label: str = "t") -> dict[str, Any]:

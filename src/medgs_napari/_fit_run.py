@@ -53,7 +53,7 @@ class FitRun:
         self._viewer, self.order, self._session, self._stopped = viewer, order, session, stopped
         self._show, self._refresh = Relay(self._shown), Relay(self._refreshed)
         task = FitTask(order, self._show, self._refresh)
-        self._live: LiveLayers | None = LiveLayers(viewer, task)
+        self._live: LiveLayers | None = LiveLayers(viewer, task, stopped)
         self._window: QMainWindow | None = None
         self.job: Job[Fit] = Job(task)
         self.job.news.connect(self._heard)
@@ -100,7 +100,7 @@ class FitRun:
             self._session.add(fitted)
         if outcome.error:
             complain(outcome.error)
-        if live is not None and self._open() and not attempt(lambda: live.finish(fit)):
+        if live is not None and self._open() and not attempt(lambda: live.finish(fitted)):
             live.finish(None)
         if fitted is not None and self._open():
             attempt(lambda: self._show_labels(fitted, outcome))

@@ -18,7 +18,7 @@ from medgs_napari._axes import finest
 from medgs_napari._frames import Frame, place_of
 from medgs_napari._grids import Grid
 from medgs_napari._jobs import Job, Stopped
-from medgs_napari._layers import Picked
+from medgs_napari._layers import Picked, joint_name
 from medgs_napari._preview import Preview
 from medgs_napari._recipes import FitRecipe, Input, changed_settings
 
@@ -164,7 +164,7 @@ def order_fit(
         Input(one.name, one.origin.path if one.origin else None, one.number, one.is_whole_layer) for one in picks
     )
     recipe = FitRecipe(inputs, changed_settings(along), None if labels is None else Input(labels.name))
-    name = " + ".join(one.name for one in picks)
+    name = joint_name([one.name for one in picks])
     # the first image gives the place of all, each has a look of its own
     frames = tuple(replace(picks[0].frame, look=one.frame.look, rgb=one.frame.rgb) for one in picks)
     return Order(name, source_id, picks[0].name, picks, frames, recipe, along, factor, seconds, most_bytes, labels)

@@ -20,7 +20,7 @@ from medgs_napari._fit_run import FitRun, resume_order
 from medgs_napari._fit_task import Fit, Order
 from medgs_napari._jobs import Job, Outcome, explain
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import StillBar, button, choice, note, row
+from medgs_napari._qt import StillBar, bare_column, button, choice, note, row
 from medgs_napari._session import OURS, REFERENCE, Fitted, session_of
 from medgs_napari._ticker import Ticker
 
@@ -49,7 +49,7 @@ class FitWidget(QWidget):
         super().__init__()
         self._viewer, self._session = napari_viewer, session_of(napari_viewer)
         self._ticker, self._estimates = Ticker(self), Ticker(self, stops=True)
-        self._ran = False
+        self._told_of: Any = None  # id of the image whose fit is told of
         self._planning: Job[str] | None = None
         self._planned, self._known = "", None
         self.form = FitForm(napari_viewer)
@@ -62,19 +62,23 @@ class FitWidget(QWidget):
         self.stopped = choice()
         self.stopped.setToolTip("Models whose fit was stopped: which one is to be resumed.")
         self.copies = CopyButtons("fits the same model")
+        self.account = QWidget()
+        told = bare_column(self.account)
+        for widget in (self.bar, self.status, self.curve, self.copies):
+            told.addWidget(widget)
         layout = dock_layout(self, "Train", "fit a model to a stack of slices", "train.md")
         layout.addWidget(self.form)
         layout.addWidget(self.plan)
         layout.addLayout(row(self.start, self.pause, self.stop, self.resume))
         layout.addWidget(self.stopped)
-        for widget in (self.bar, self.status, self.curve, self.copies):
-            layout.addWidget(widget)
+        layout.addWidget(self.account)
         layout.addStretch(1)
         self._delay = QTimer(self)
         self._delay.setSingleShot(True)
         self._delay.setInterval(ESTIMATE_MILLISECONDS)
         self._delay.timeout.connect(self._estimate)
         self.form.changed.connect(self._reconsider)
+        self.form.image.chosen.connect(self._sync)
         self.stopped.currentIndexChanged.connect(lambda _: self._sync_resume())
         self._session.run_changed.connect(self._sync)
         self._session.models_changed.connect(self._sync)
@@ -88,6 +92,11 @@ class FitWidget(QWidget):
         """The fit under way."""
         run: FitRun | None = self._session.run
         return run
+
+    @property
+    def _chosen(self) -> Any:
+        """The id of the image that is chosen, empty for none."""
+        return "" if self.form.layer is None else self.form.layer.unique_id
 
     def _start(self) -> None:
         self._begin(self.form.order())
@@ -109,7 +118,6 @@ class FitWidget(QWidget):
         self._end_estimate()  # it would take the processor from the fit
         run = FitRun(self._viewer, self._session, order, stopped)
         self.curve.clear()
-        self._ran = True
         self.copies.withdraw()
         self._attach(run)
         self.status.setText("Reading the image …")
@@ -117,6 +125,7 @@ class FitWidget(QWidget):
         run.start(self._ticker, self)
 
     def _attach(self, run: FitRun) -> None:
+        self._told_of = run.order.source_id
         run.news.connect(self._heard)
         run.ended.connect(self._ended)
 
@@ -146,8 +155,7 @@ class FitWidget(QWidget):
         self.pause.setEnabled(not stopping)
         self.stop.setVisible(running)
         self.stop.setEnabled(not stopping)
-        for widget in (self.bar, self.curve, self.status):
-            widget.setVisible(running or self._ran)
+        self.account.setVisible(running or self._told_of == self._chosen)
         self._sync_stopped(running)
 
     def _sync_stopped(self, running: bool) -> None:
@@ -187,6 +195,8 @@ class FitWidget(QWidget):
         if fitted is not None and fitted.checkpoint is None and not outcome.error:
             self.bar.progress(1, 1)
         self.status.setText(_ending(fitted, outcome))
+        if all(layer.unique_id != self._told_of for layer in self._viewer.layers):
+            self._told_of = self._chosen  # so that it is told until another one is
         self._sync()
         self._delay.start()
 

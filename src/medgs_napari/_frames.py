@@ -169,6 +169,17 @@ def frame_of_volume(volume: medgs.Volume, axis: int, *, straight: bool = False) 
     return Frame(order, order.index(axis), rgb, place)
 
 
+def tilt_left_out(volume: medgs.Volume, frame: Frame) -> Matrix | None:
+    """Return what leads from where a frame lays a tilted volume flat to where its file says, z, y, x: (4, 4).
+
+    None where the frame leaves out no tilt.
+    """
+    true, flat = (frame_of_volume(volume, frame.volume_axis, straight=one).place for one in (False, True))
+    if _is_upright(true) or not _is_upright(frame.place):
+        return None
+    return matrix_of(true) @ np.linalg.inv(matrix_of(flat))
+
+
 def is_color(channels: int, dtype: npt.DTypeLike) -> bool:
     """Return whether channels of a file are those of a color, as far as one can tell."""
     return channels in (3, 4) and np.dtype(dtype) == np.uint8
@@ -188,6 +199,12 @@ def _nearest_axes(directions: Matrix) -> list[int]:
         along[int(world)] = int(axis)
         weight[world, :] = weight[:, axis] = -1.0
     return along
+
+
+def _is_upright(place: Mapping[str, Any]) -> bool:
+    """Return whether each axis of a layer goes along one of napari's world."""
+    columns = matrix_of(place)[:-1, :-1]
+    return _is_straight(columns / np.linalg.norm(columns, axis=0))
 
 
 def _is_straight(columns: Matrix) -> bool:

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QComboBox
 
 from medgs_napari import _rendered, _results
 from medgs_napari._axes import extents
-from medgs_napari._live import FITTING
 from medgs_napari._qt import narrow
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class LayerChoice(QComboBox):
 
 def is_scan(layer: Layer) -> bool:
     """Return whether a layer is an image with slices that no model gave."""
-    ours = {_rendered.METADATA, _results.METADATA} & layer.metadata.keys() or layer.name.endswith(FITTING)
+    ours = {_rendered.METADATA, _results.METADATA} & layer.metadata.keys()
     return isinstance(layer, Image) and layer.ndim >= 3 and not ours
 
 

@@ -6,6 +6,7 @@ moved or deleted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 METADATA = "medgs"
 """Key in the metadata of a layer under which its `Origin` stands."""
+
+WORDS = re.compile(r"[^\s_]+[\s_]*|[\s_]+")
+"""A word of a name, and what sets it off from the next one."""
 
 SAME_PLACE = 1e-9
 """Part of the largest number in a transform by which two may differ and be the same."""
@@ -142,6 +146,22 @@ def pick(layer: Image | Labels, slice_axis: int | None = None, steps: Sequence[i
         frame = replace(frame, order=(*(None for _ in range(layer.ndim - 3)), *origin.frame.order))
     affine, unit = _world_of(layer, kept)
     return Picked(layer.name, finest(layer), fixed, frame, affine, unit, origin)
+
+
+def joint_name(names: Sequence[str]) -> str:
+    """Return what several images are called together; words that all of them begin with are said once.
+
+    Examples
+    --------
+    >>> joint_name(["sub-01 brain_T1w", "sub-01 brain_T2w"])
+    'sub-01 brain_T1w + T2w'
+    >>> joint_name(["brain", "brain [1]"])
+    'brain + brain [1]'
+    """
+    words = [WORDS.findall(name) for name in names]
+    least = min(map(len, words))
+    same = next((k for k in range(least) if len({one[k] for one in words}) > 1), 0)  # something is left of each
+    return " + ".join([names[0], *("".join(one[same:]) for one in words[1:])])
 
 
 def _frame_of(layer: Image | Labels, axis: int, kept: tuple[int, ...], steps: tuple[int | None, ...]) -> Frame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info
+from psygnal import EmitLoopError
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
@@ -49,6 +51,16 @@ def attempt(action: Callable[[], Any]) -> bool:
         complain(account(error))
         return False
     return True
+
+
+def at_the_end(dock: QWidget, action: Callable[[], Any]) -> None:
+    """Do something to the viewer when a dock is destroyed; where the window is, the canvas may be gone before it."""
+
+    def act() -> None:
+        with contextlib.suppress(RuntimeError, EmitLoopError):  # of what Qt has deleted, and as psygnal passes it on
+            action()
+
+    dock.destroyed.connect(act)
 
 
 def copy_text(text: str, what: str) -> None:

@@ -14,6 +14,7 @@ import medgs_core as medgs
 from medgs_napari._forms import folded, form_values, scatter, settings_form
 from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, note
 from medgs_napari._stream import FOLDER_ENDING
+from medgs_napari._subject import VIRTUAL
 
 FACTOR = 4
 SAMPLINGS = {
@@ -23,12 +24,12 @@ SAMPLINGS = {
     "positions": "chosen positions",
 }
 SHOWN_AS = {
-    "virtual": "virtual: as looked at",
+    VIRTUAL: "virtual: as looked at",
     "streamed": "streamed: into memory",
     "folder": "streamed: into a folder",
 }
-KEPT_IN = {"virtual": "", "streamed": "of memory", "folder": "on disk before compression"}
-NAMED = {"virtual": "", "streamed": "in memory", "folder": "on disk"}
+KEPT_IN = {VIRTUAL: "", "streamed": "of memory", "folder": "on disk before compression"}
+NAMED = {VIRTUAL: "", "streamed": "in memory", "folder": "on disk"}
 """How slices are kept, as the names of their layers say it."""
 
 FOLDERS = f"OME-Zarr (*{FOLDER_ENDING})"

@@ -17,14 +17,14 @@ from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import button, note
+from medgs_napari._qt import at_the_end, button, note
 from medgs_napari._render_form import KEPT_IN, NAMED, RenderForm
 from medgs_napari._rendered import Drawn
 from medgs_napari._results import find_results, show_once
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import show_inside, shown_steps
 from medgs_napari._stream import Stream, find_stream, stream_in_folders, stream_in_memory
-from medgs_napari._subject import Subject, What, subject_of
+from medgs_napari._subject import VIRTUAL, Subject, What, subject_of
 from medgs_napari._ticker import Ticker
 
 REST_MILLISECONDS = 300
@@ -75,7 +75,7 @@ class RenderWidget(QWidget):
         layout.addStretch(1)
         marks = SliceMarks(napari_viewer)
         self.marks = marks
-        self.destroyed.connect(lambda: marks.turn(False))  # or its last words would stay
+        at_the_end(self, lambda: marks.turn(False))  # or its last words would stay
         self.marks_box.toggled.connect(self.marks.turn)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -135,7 +135,7 @@ class RenderWidget(QWidget):
             return
         results = subject.results(self._kept(path))
         known = find_stream(self._viewer, subject.owner, results)
-        if shown == "virtual":
+        if shown == VIRTUAL:
             self._show(subject, results, layers)
         elif known is not None:
             self._fill(subject, results, known)

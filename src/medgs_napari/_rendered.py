@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medgs_napari._arrays import Part, parts_of
-from medgs_napari._frames import Frame, frame_of_volume, is_color
+from medgs_napari._frames import Frame, frame_of_volume, is_color, tilt_left_out
 
 if TYPE_CHECKING:
     import medgs_core as medgs
 
 METADATA = "medgs_slices"
 """Key in the metadata of a layer under which its `Slices` stand."""
+
+FLAT = "shown_flat"
+"""Key in the provenance of a model whose image was shown without its tilt."""
 
 MIB = 2**20
 
@@ -45,6 +48,8 @@ class Slices:
     words : what a slice is called whose voxels are, and one whose are not; and what goes before the
         number of the latter
     ready : whether each is there already, kept up to date by who fills them; None where all are
+    tilt : (4, 4) what leads from where they lie flat in napari to where the file says, in the order z, y, x; None where
+        they stand there
     """
 
     axis: int
@@ -52,6 +57,7 @@ class Slices:
     measured: Any
     words: tuple[str, str, str] = ("MEASURED", "SYNTHETIC", "in place of slice")
     ready: Any = None
+    tilt: Any = None
 
     @property
     def finished(self) -> bool:
@@ -131,6 +137,11 @@ def regular_sampling(model: medgs.FittedModel, config: medgs.RenderConfig) -> me
     return sampling
 
 
+def slices_in(frame: Frame, model: medgs.FittedModel, config: medgs.RenderConfig) -> Slices:
+    """Return what the slices of a rendering are that is shown in a frame."""
+    return replace(describe_slices(model, config, frame.slice_axis), tilt=tilt_left_out(model.volume, frame))
+
+
 def describe_slices(model: medgs.FittedModel, config: medgs.RenderConfig, axis: int) -> Slices:
     """Return what the slices of a rendering are: of labels, which were painted."""
     import medgs_core as medgs
@@ -182,8 +193,9 @@ def describe_result(shown: str, config: medgs.RenderConfig, part: Part) -> str:
 
 
 def frames_of_model(model: medgs.FittedModel) -> tuple[Frame, ...]:
-    """Return how the images of a model are shown that has no layer: in the world of its file."""
-    frame, members = frame_of_volume(model.volume, model.axis), model.volume.members
+    """Return how the images of a model are shown that has no layer: in the world of its file, or flat as before."""
+    frame = frame_of_volume(model.volume, model.axis, straight=bool(model.provenance.get(FLAT)))
+    members = model.volume.members
     colors = [one.layout == "channels" and is_color(one.channels, one.dtype) for one in members]
     return tuple(replace(frame, rgb=color) for color in colors) or (frame,)
 

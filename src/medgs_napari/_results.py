@@ -64,19 +64,31 @@ def show_result(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any
     data, settings
         As `add_labels` and the like take them.
     """
-    marked = _marked(owner, what, settings)
     layer = find_results(viewer, owner).get(what)
     if layer is None:
         active = viewer.layers.selection.active
-        layer = getattr(viewer, f"add_{kind}")(data, **marked)
+        layer = getattr(viewer, f"add_{kind}")(data, **marked(owner, what, settings))
         if active is not None:
             viewer.layers.selection.active = active
         return layer
-    _update(layer, data, settings)
+    update_result(layer, owner, what, data, settings)
+    return layer
+
+
+def update_result(layer: Layer, owner: Any, what: str, data: Any, settings: Mapping[str, Any]) -> None:
+    """Show other data in the layer of a result, which may be another one from now on; settings that are left out stay.
+
+    Parameters
+    ----------
+    layer : Layer
+        With the mark of a result. A name that the user gave it stays.
+    owner, what, data, settings
+        As of `show_result`.
+    """
     if layer.name == layer.metadata[METADATA].name:
         layer.name = settings["name"]
-    layer.metadata = marked["metadata"]
-    return layer
+    layer.metadata = {**layer.metadata, **marked(owner, what, settings)["metadata"]}
+    _update(layer, data, settings)
 
 
 def show_once(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any, settings: Mapping[str, Any]) -> Layer:
@@ -89,7 +101,7 @@ def show_once(viewer: ViewerModel, owner: Any, what: str, kind: str, data: Any, 
     """
     layer = find_results(viewer, owner).get(what)
     if layer is None:
-        layer = getattr(viewer, f"add_{kind}")(data, **_marked(owner, what, settings))
+        layer = getattr(viewer, f"add_{kind}")(data, **marked(owner, what, settings))
     bring_to_front(viewer, owner, [what])
     return layer
 
@@ -104,7 +116,7 @@ def bring_to_front(viewer: ViewerModel, owner: Any, whats: Sequence[str]) -> boo
     return all(what in found for what in whats)
 
 
-def _marked(owner: Any, what: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def marked(owner: Any, what: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by which a layer is found again."""
     result = Result(owner, what, settings["name"])
     return {**settings, "metadata": {**settings.get("metadata", {}), METADATA: result}}

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from medgs_napari._frames import Frame
-from medgs_napari._rendered import frames_of_model
+from medgs_napari._frames import Frame, tilt_left_out
+from medgs_napari._rendered import FLAT, frames_of_model
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -217,6 +217,8 @@ def load_fitted(path: str) -> tuple[Fitted, str]:
 def save_fitted(fitted: Fitted, path: str) -> None:
     """Write a model to a file, with the state of a stopped fit beside it, as `medgs fit` does.
 
+    The file says where the image stands, and remembers if it was shown flat.
+
     Raises
     ------
     ValueError
@@ -224,7 +226,10 @@ def save_fitted(fitted: Fitted, path: str) -> None:
     """
     import medgs_core as medgs
 
-    medgs.save_model(fitted.model, path)
+    model = fitted.model
+    if tilt_left_out(model.volume, fitted.frames[0]) is not None:
+        model = replace(model, provenance={**model.provenance, FLAT: True})
+    medgs.save_model(model, path)
     state = medgs.state_path(path)
     if fitted.checkpoint is not None:
         medgs.save_checkpoint(fitted.checkpoint, state)

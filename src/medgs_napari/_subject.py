@@ -30,6 +30,9 @@ MAKERS = {"interpolated": virtual_layers, "labels interpolated": virtual_labels}
 WORDS = {"interpolated": "", "uncertainty": " uncertainty", "labels interpolated": " labels"}
 """What the names of layers and of files say of it."""
 
+VIRTUAL = "virtual"
+"""How slices are kept that are rendered when they are looked at, as `Subject.results` is told."""
+
 MOST_LAYERS = 20
 """That one rendering adds: the list of layers is to be read, and each takes time to draw."""
 

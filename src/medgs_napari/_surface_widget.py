@@ -19,7 +19,7 @@ from medgs_napari._label_layers import label_color
 from medgs_napari._measures_widget import MeasuresWidget
 from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import button, note, tell
+from medgs_napari._qt import at_the_end, button, note, tell
 from medgs_napari._recipes import changed_settings
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import shown_coordinate
@@ -68,7 +68,7 @@ class SurfaceWidget(QWidget):
         quick = Ticker(self, stops=True, milliseconds=CONTOUR_MILLISECONDS)
         contours = Contours(self._viewer, quick.follow, self.status.setText)
         self.contours = contours
-        self.destroyed.connect(lambda: contours.clear())
+        at_the_end(self, contours.clear)
         self._delay = QTimer(self)
         self._delay.setSingleShot(True)
         self._delay.setInterval(CONTOUR_MILLISECONDS)

@@ -17,7 +17,7 @@ from medgs_napari._arrays import LayerArray, Part, thinned_levels, virtual_level
 from medgs_napari._between import Between
 from medgs_napari._coarse import Nearest
 from medgs_napari._frames import Frame
-from medgs_napari._rendered import METADATA, Drawn, blank_layers, describe_slices, regular_sampling
+from medgs_napari._rendered import METADATA, Drawn, blank_layers, regular_sampling, slices_in
 
 if TYPE_CHECKING:
     import medgs_core as medgs
@@ -51,7 +51,7 @@ def virtual_layers(
             levels = virtual_levels(fine, coarse, drawn.frame, drawn.part, model.volume)
         else:
             levels = [LayerArray(fine, drawn.frame, drawn.part, model.volume)]
-        metadata = {METADATA: describe_slices(model, config, drawn.frame.slice_axis)}
+        metadata = {METADATA: slices_in(drawn.frame, model, config)}
         layers.append(replace(drawn, settings={**drawn.settings, "metadata": metadata}).with_levels(levels))
     return layers
 
@@ -92,7 +92,7 @@ def virtual_bounds(
             "colormap": UNCERTAINTY_COLORS,
             "blending": "additive",
             "contrast_limits": (0.0, end),
-            "metadata": {METADATA: describe_slices(model, config, axis)},
+            "metadata": {METADATA: slices_in(drawn.frame, model, config)},
         }
         layers.append(replace(drawn, settings=settings).with_levels(levels))
     return layers
@@ -175,7 +175,7 @@ def _of_labels(
 ) -> Drawn:
     """Return a layer that lies over the image."""
     sampling = regular_sampling(model, config)
-    slices = describe_slices(model, config, frame.slice_axis)
+    slices = slices_in(frame, model, config)
     settings = {
         **frame.placed(sampling.start, sampling.step),
         "name": name,

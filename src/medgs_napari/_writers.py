@@ -99,7 +99,7 @@ def image_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
 
     _check_finished(meta)
     known = {name: meta[name] for name in PLACE if name in meta}
-    return _volume_of(lambda: Image(finest_of(data, meta), contrast_limits=(0, 1), **known))
+    return _tilted(_volume_of(lambda: Image(finest_of(data, meta), contrast_limits=(0, 1), **known)), meta)
 
 
 def labels_volume(data: Any, meta: dict[str, Any]) -> medgs.Volume:
@@ -134,7 +134,7 @@ def _labels_of(data: Any, meta: dict[str, Any]) -> medgs.Volume:
         with contextlib.suppress(ValueError):  # it was moved since: then it is written where it stands
             return grid.volume_of(name, data, meta)
     known = {key: meta[key] for key in PLACE if key in meta and key not in ("rgb", "metadata")}
-    return _volume_of(lambda: Labels(np.asarray(data), **known))
+    return _tilted(_volume_of(lambda: Labels(np.asarray(data), **known)), meta)
 
 
 def _volume_of(make_layer: Callable[[], Image | Labels]) -> medgs.Volume:
@@ -145,6 +145,17 @@ def _volume_of(make_layer: Callable[[], Image | Labels]) -> medgs.Volume:
         warnings.filterwarnings("ignore", "Non-orthogonal slicing")  # about how it is shown, and it is not
         layer = make_layer()
     return layer_volume(layer)
+
+
+def _tilted(volume: medgs.Volume, meta: dict[str, Any]) -> medgs.Volume:
+    """Return a volume with the tilt that was left out where its layer lies flat."""
+    from medgs_napari._rendered import METADATA, Slices
+
+    slices = meta.get("metadata", {}).get(METADATA)
+    if not isinstance(slices, Slices) or slices.tilt is None:
+        return volume
+    swap = [2, 1, 0, 3]  # files count x first
+    return replace(volume, affine=slices.tilt[swap][:, swap] @ volume.affine)
 
 
 def _another_folder(path: str, data: Any, meta: dict[str, Any]) -> str:

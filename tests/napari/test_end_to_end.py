@@ -37,8 +37,10 @@ def test_from_a_sample_to_a_mesh_and_back(qtbot, make_napari_viewer, tmp_path, c
     qtbot.waitUntil(lambda: train.run is None, timeout=TIMEOUT)
     (fitted,) = session_of(viewer).models
 
+    live = viewer.layers[-1]
     interpolate.interpolate.click()
-    assert viewer.layers[-1].data[0].shape[0] == 93
+    assert viewer.layers[-1] is live, "the same slices are not shown twice"
+    assert live.data[0].shape[0] == 93
 
     segment.form.new.click()
     painted = viewer.layers[-1]

@@ -14,12 +14,16 @@ from medgs_napari._files import (
     read_models,
     read_niftis,
 )
+from medgs_napari._fit_task import order_fit
 from medgs_napari._frames import frame_of_volume
 from medgs_napari._layers import layer_volume, pick
-from medgs_napari._rendered import METADATA
+from medgs_napari._rendered import FLAT, METADATA
 from medgs_napari._sample_data import brain_mri, phantom
 from medgs_napari._sections import watch_sections
+from medgs_napari._session import Fitted, load_fitted, save_fitted
+from medgs_napari._subject import subject_of
 from medgs_napari._writers import (
+    write_labels,
     write_labels_ome_tiff,
     write_labels_ome_zarr,
     write_nifti,
@@ -443,6 +447,47 @@ class TestModels:
         assert get_model_reader("a.nii") is None
         assert get_nifti_reader(["a.nii", "b.medgs"]) is None
         assert get_nifti_reader("A.NII.GZ") is read_niftis
+
+
+class TestFlat:
+    """A tilted volume whose slices were shown flat."""
+
+    def fitted(self, tmp_path, scan, straight, affine=TILT):
+        layer = layer_of(*nifti_layer(write(tmp_path / "a.nii", affine, scan.transpose(2, 1, 0)), straight=straight))
+        order = order_fit("", (pick(layer),), medgs.FitConfig(preset="fast", steps=10), factor=2, seconds=1.0)
+        return Fitted("scan", medgs.fit_model(order.volume(), order.config).model, order.frames)
+
+    @pytest.mark.parametrize("straight", [True, False])
+    def test_a_saved_model_stands_as_it_did_and_knows_where_its_file_says(self, tmp_path, scan, straight):
+        fitted, path = self.fitted(tmp_path, scan, straight), str(tmp_path / "scan.medgs")
+        for _ in range(2):
+            save_fitted(fitted, path)
+            loaded, _ = load_fitted(path)
+            then, now = fitted.frames[0].place, loaded.frames[0].place
+            for name in ("scale", "translate", "rotate", "shear", "affine"):
+                np.testing.assert_allclose(now[name], then[name], atol=1e-6)
+            assert np.array_equal(now["affine"], np.eye(4)) == straight
+            np.testing.assert_allclose(loaded.model.volume.affine, TILT, atol=1e-6)
+            assert medgs.model_hash(loaded.model) == medgs.model_hash(fitted.model)
+            fitted = loaded
+
+    def test_only_what_lies_flat_is_noted(self, tmp_path, scan):
+        for affine, straight in ((TILT, False), (AFFINES["sagittal"], True)):
+            save_fitted(self.fitted(tmp_path, scan, straight, affine), str(tmp_path / "scan.medgs"))
+            assert FLAT not in medgs.load_model(tmp_path / "scan.medgs").provenance
+
+    @pytest.mark.parametrize("what", ["interpolated", "uncertainty", "labels interpolated"])
+    def test_what_it_renders_is_written_where_the_file_says(self, tmp_path, scan, what):
+        fitted = self.fitted(tmp_path, scan, True)
+        fitted.model = marked(fitted.model)
+        (drawn,) = subject_of(fitted, what, medgs.RenderConfig(factor=2)).layers()
+        viewer = ViewerModel()
+        layer = getattr(viewer, f"add_{drawn.kind}")(drawn.data, **drawn.settings)
+        np.testing.assert_array_equal(layer.affine.affine_matrix, np.eye(4))
+        writer = write_labels if drawn.kind == "labels" else write_nifti
+        (path,) = writer(str(tmp_path / "fine.nii"), *layer.as_layer_data_tuple()[:2])
+        wanted = medgs.render_volume(fitted.model, factor=2).affine[:, [2, 0, 1, 3]]  # in the order of the layer
+        np.testing.assert_allclose(medgs.read_volume(path).affine, wanted, atol=1e-5)
 
 
 class TestSamples:

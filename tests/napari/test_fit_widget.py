@@ -224,6 +224,62 @@ class TestLabels:
         assert "scan propagated" in viewer.layers
 
 
+class TestAnotherImage:
+    """What is told of a fit is told beside its own image."""
+
+    @pytest.fixture
+    def other(self, viewer, dock, scan):
+        return viewer.add_image(scan[::-1], scale=SPACING, units=("mm",) * 3, name="other")
+
+    def told(self, dock):
+        return [one.isVisibleTo(dock) for one in (dock.bar, dock.status, dock.curve, dock.copies)]
+
+    def test_how_a_fit_ended_is_told_while_its_image_is_chosen(self, qtbot, dock, source, other):
+        assert self.told(dock) == [False] * 4
+        dock.start.click()
+        ended(qtbot, dock)
+        assert self.told(dock) == [True] * 4
+        dock.form.image.choose(other)
+        assert self.told(dock) == [False] * 4
+        assert not dock.start.isHidden()
+        dock.form.image.choose(source)
+        assert self.told(dock) == [True] * 4
+        assert dock.status.text().startswith("Done.")
+
+    def test_a_running_fit_is_told_of_whatever_is_chosen(self, qtbot, dock, source, other, monkeypatch):
+        slow(monkeypatch, 0.01)
+        dock.start.click()
+        stepping(qtbot, dock)
+        dock.form.image.choose(other)
+        assert self.told(dock) == [True, True, True, False]
+        assert shown(dock.pause, dock.stop) == [True, True]
+        ended(qtbot, dock)
+        assert self.told(dock) == [False] * 4
+        dock.form.image.choose(source)
+        assert self.told(dock) == [True] * 4
+
+    @pytest.mark.parametrize("gone", ["deleted", "from a file"])
+    def test_where_the_image_is_gone_it_is_told_until_another_one_is_chosen(
+        self, qtbot, viewer, dock, source, other, model, gone, monkeypatch
+    ):
+        if gone == "deleted":
+            slow(monkeypatch, 0.01)
+            dock.start.click()
+            stepping(qtbot, dock)
+            viewer.layers.remove(source)
+        else:
+            config = medgs.FitConfig(axis="2", preset="fast", steps=20)
+            stopped = medgs.fit_model(model.volume, config, progress=Never())
+            session_of(viewer).add(fitted_from_file(stopped.model, "file.medgs", stopped.checkpoint))
+            dock.resume.click()
+        ended(qtbot, dock)
+        assert self.told(dock)[:3] == [True] * 3
+        viewer.add_image(np.zeros((3, 4, 5)), name="third")
+        assert self.told(dock)[:3] == [True] * 3
+        dock.form.image.setCurrentText("third")
+        assert self.told(dock) == [False] * 4
+
+
 def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkeypatch):
     with monkeypatch.context() as patch:
         slow(patch)
@@ -236,9 +292,13 @@ def test_stop_keeps_the_model_and_resume_finishes_it(qtbot, viewer, dock, monkey
     assert fitted.checkpoint is not None
     assert shown(dock.start, dock.resume) == [True, True]
     assert dock.status.text().startswith("Stopped; the model as it stands is kept.")
+    assert [layer.name for layer in viewer.layers] == ["scan", "scan x2"]
+    left = viewer.layers[1]
     dock.resume.click()
     ended(qtbot, dock)
     (finished,) = session_of(viewer).models
+    assert list(viewer.layers)[1:] == [left]
+    np.testing.assert_array_equal(np.asarray(left.data[0][5]), medgs.render_slice(finished.model, 2.5).T)
     unbroken = medgs.fit_model(finished.model.volume, medgs.FitConfig(axis="2", preset="fast", steps=60)).model
     assert medgs.model_hash(finished.model) == medgs.model_hash(unbroken)
 
@@ -377,7 +437,7 @@ def test_an_exact_prediction_has_no_decibels(model):
     assert _fit_widget._ending(exact, Outcome(None)) == "Done. Hidden slices were predicted exactly."
 
 
-@pytest.mark.parametrize("stage", ["blank_layers", "virtual_layers"])
+@pytest.mark.parametrize("stage", ["blank_layers", "first_look"])
 def test_a_model_that_cannot_be_shown_is_kept(qtbot, viewer, dock, monkeypatch, complaints, stage):
     def fail(*arguments):
         raise MemoryError
@@ -483,7 +543,7 @@ class TestChannels:
         order = dock.form.order()
         first = dock.form.where.steps(cells)[0]
         assert [one.steps[0] for one in order.picks] == [first, 1 - first]
-        assert order.name == f"cells c={first} + cells c={1 - first}"
+        assert order.name == f"cells c={first} + c={1 - first}"
         dock.start.click()
         ended(qtbot, dock)
         (fitted,) = session_of(viewer).models

@@ -8,7 +8,7 @@ import medgs_core as medgs
 from medgs_napari._axes import guess_slice_axis, size_note
 from medgs_napari._fit_task import order_fit
 from medgs_napari._frames import axis_names, frame_of_volume
-from medgs_napari._layers import METADATA, Origin, layer_data, layer_volume, pick
+from medgs_napari._layers import METADATA, Origin, joint_name, layer_data, layer_volume, pick
 from medgs_napari._virtual import virtual_layers
 
 VOXELS = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
@@ -233,3 +233,19 @@ class TestOrigin:
         both = medgs.combine_volumes(*(one.volume() for one in order.picks))
         np.testing.assert_array_equal(both.voxels[..., 0] * 2, both.voxels[..., 1])
         assert [one.path for one in order.recipe.inputs] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("names", "joint"),
+    [
+        (["scan"], "scan"),
+        (["scan", "second"], "scan + second"),
+        (["sample brain ch1", "sample brain ch2"], "sample brain ch1 + ch2"),
+        (["sub-01_T1w", "sub-01_T2w"], "sub-01_T1w + T2w"),
+        (["brain", "brain [1]"], "brain + brain [1]"),
+        (["brain", "brains"], "brain + brains"),
+        (["scan", "scan"], "scan + scan"),
+    ],
+)
+def test_words_that_all_names_begin_with_are_said_once(names, joint):
+    assert joint_name(names) == joint

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 import medgs_core as medgs
 from medgs_napari._commands import open_model
 from medgs_napari._preferences import Preferences, preferences
+from medgs_napari._render_widget import RenderWidget
 from medgs_napari._session import session_of
 
 from .conftest import SPACING, needs_display
@@ -82,7 +83,12 @@ class TestInstalled:
         medgs.save_model(model, tmp_path / "scan.medgs")
         viewer.open(tmp_path / "scan.medgs", plugin=NAME)
         assert [layer.name for layer in viewer.layers] == ["scan x4"]
-        assert [one.name for one in session_of(viewer).models] == ["scan"]
+        (fitted,) = session_of(viewer).models
+        assert fitted.name == "scan"
+        widget = RenderWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="Interpolate")
+        widget.interpolate.click()
+        assert len(viewer.layers) == 1, "what the reader showed is what the dock offers"
 
     def test_a_model_is_opened_from_the_menu(self, viewer, model, tmp_path, monkeypatch):
         medgs.save_model(model, tmp_path / "scan.medgs")

@@ -2,13 +2,14 @@ import math
 import threading
 
 import pytest
+from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QTextBrowser, QWidget
 
 from medgs_napari._curve import FitCurve
 from medgs_napari._help import docs_folder, help_dialog
 from medgs_napari._jobs import Job
-from medgs_napari._qt import StillBar, button, note
+from medgs_napari._qt import StillBar, at_the_end, button, note
 from medgs_napari._ticker import Relay, Ticker
 
 from .conftest import needs_display
@@ -160,3 +161,25 @@ def test_a_bar_is_drawn_once_for_all_that_changes(qtbot, monkeypatch):
     bar.progress(3, 12, "step 3 of 12")
     qtbot.wait(50)
     assert drawn == [3]
+
+
+class Canvas:
+    """Is drawn again by what Qt has deleted."""
+
+    changed = Signal()
+
+    def __init__(self):
+        self.drawn = 0
+        self.changed.connect(self.draw)
+
+    def draw(self):
+        self.drawn += 1
+        raise RuntimeError("wrapped C/C++ object has been deleted")
+
+
+@pytest.mark.parametrize("way", [Canvas.draw, lambda canvas: canvas.changed.emit()], ids=["itself", "by a signal"])
+def test_what_a_dock_does_at_its_end_may_come_after_that_of_the_canvas(qtbot, way):
+    canvas, dock = Canvas(), QWidget()
+    at_the_end(dock, lambda: way(canvas))
+    dock.deleteLater()
+    qtbot.waitUntil(lambda: canvas.drawn == 1)

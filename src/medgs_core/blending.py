@@ -160,7 +160,7 @@ def blend_carried(
     around = np.diff(positions) / (positions[k + 1] - positions[k])
     steps = np.array([around[k - 1] if k > 0 else 0, around[k + 1] if k + 1 < len(around) else 0], np.float32)
     spline = cubic_weights(positions, z).astype(np.float32)
-    centers = np.log(AGREEMENT_CENTERS).astype(np.float32)
+    centers = np.array(AGREEMENT_CENTERS, np.float32)
     blended = np.empty_like(straight)
     mixing = (images, spline, k, alpha, steps, straight, bent, ratio, centers, weights.table, blended)
     share(mix_rows, evenly(len(ratio)), *mixing)

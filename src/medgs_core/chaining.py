@@ -10,7 +10,7 @@ from jaxtyping import Float16
 
 from medgs_core.arrays import Flow
 from medgs_core.cache import RecentlyUsed
-from medgs_core.carrying import straight_paths, warp
+from medgs_core.carrying import straight_paths, warp, widen
 from medgs_core.correspondence import VARIANTS, Correspondence, Flows
 
 Chain = Float16[np.ndarray, "variants height width 2"]
@@ -58,7 +58,7 @@ class Chains:
             link = np.zeros((stack.height, stack.width, 2), np.float32)
             for to_first, to_second, share in straight_paths(one, alpha):
                 link += np.float32(share) * (to_first if near == k else to_second)
-            links.append(link + warp(rest[variant].astype(np.float32), link, bounded=True))
+            links.append(link + warp(widen(rest[variant]), link, bounded=True))
         return links
 
     def _between(self, start: int, target: int) -> Chain:
@@ -71,8 +71,8 @@ class Chains:
         for k in range(target + 2 * away, start + away, away):
 
             def follow(k: int = k, rest: Chain = chain) -> Chain:
-                links = [link.astype(np.float32) for link in self._link(k, k - away)]
-                ends = [a + warp(b.astype(np.float32), a, bounded=True) for a, b in zip(links, rest, strict=True)]
+                links = [widen(link) for link in self._link(k, k - away)]
+                ends = [a + warp(widen(b), a, bounded=True) for a, b in zip(links, rest, strict=True)]
                 return np.stack(ends).astype(np.float16)
 
             chain = self._memory.get(("chain", k, target), follow, lambda made: made.nbytes)

@@ -111,17 +111,19 @@ def gather_parts(stack: SliceStack, flows: Flows, estimate: Estimate | None, wei
     z = stack.z_at(t)
     around, gap = neighborhood(len(stack), k)
     alpha = float((z - stack.positions[k]) / (stack.positions[k + 1] - stack.positions[k]))
-    images = np.stack([stack.image(j) for j in around])
-    if estimate:
-        images = np.concatenate([images, np.stack([estimate(float(j)) for j in around])], axis=3)
-    place = (images, stack.positions[around], gap, z)
+    images = np.empty((len(around), stack.height, stack.width, (2 if estimate else 1) * stack.channels), np.float32)
+    for place, j in enumerate(around):
+        images[place, ..., : stack.channels] = stack.image(j)
+        if estimate:
+            images[place, ..., stack.channels :] = estimate(float(j))
+    where = (images, stack.positions[around], gap, z)
     ways: tuple[Callable[[], Any], ...] = (
-        *carry_ways(*place, flows.motion(k), flows.channel_weights),
+        *carry_ways(*where, flows.motion(k), flows.channel_weights),
         lambda: _excess(stack, flows, k, alpha),
         lambda: estimate(t) if estimate else None,
     )
     *carried, beyond, shown = map_in_threads(lambda way: way(), ways)
-    mixed = blend_carried(*place, carried, weights, flows.channel_weights)
+    mixed = blend_carried(*where, carried, weights, flows.channel_weights)
     slices, rendered = mixed[..., : stack.channels], mixed[..., stack.channels :]
     if shown is None:
         shown = rendered = np.zeros_like(slices)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int32
 from medgs_core.annotation import Annotation
 from medgs_core.arrays import Classes, Mask, Plane
 from medgs_core.cache import RecentlyUsed
-from medgs_core.carrying import warp
+from medgs_core.carrying import warp, widen
 from medgs_core.correspondence import Correspondence, Flows
 from medgs_core.signed_distance import signed_distance, signed_distances
 from medgs_core.slices import SliceStack
@@ -246,7 +246,7 @@ def _meeting(masks: tuple[Mask, Mask], between: Correspondence) -> tuple[Mask, M
 
 
 def _carried(mask: Mask, flow: Any) -> Mask:
-    share = warp(mask.astype(np.float32)[..., np.newaxis], flow.astype(np.float32), bounded=True)[..., 0]
+    share = warp(mask.astype(np.float32)[..., np.newaxis], widen(flow), bounded=True)[..., 0]
     inside: Mask = share > MET
     return inside
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from medgs_core.arrays import Flow, Plane, Positions
-from medgs_core.carrying import bent_paths, lagrange_weights, warp
+from medgs_core.carrying import bent_paths, lagrange_weights, warp, widen
 from medgs_core.chaining import Chains
 from medgs_core.classical import interpolate_cubic, interpolate_pchip
 from medgs_core.correspondence import Motion
@@ -264,7 +264,7 @@ class Propagation:
 
 def _further(to_slice: Flow, link: Any) -> Flow:
     """Return a displacement followed by that from the slice it leads to."""
-    further: Flow = to_slice + warp(link.astype(np.float32), to_slice, bounded=True)
+    further: Flow = to_slice + warp(widen(link), to_slice, bounded=True)
     return further
 
 

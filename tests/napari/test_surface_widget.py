@@ -302,3 +302,37 @@ def test_a_small_volume_is_looked_at_as_a_whole(dock, scan):
     assert (dock.form.level.minimum(), dock.form.level.maximum()) == (scan.min(), scan.max())
     several = np.stack([scan, scan + 1], axis=-1)
     np.testing.assert_array_equal(np.sort(sampled_values(several, 1, 1)), np.sort(scan.ravel() + 1))
+
+
+@pytest.mark.window
+def test_the_contour_is_seen_while_the_dock_is(qtbot, viewer, add_dock, dock):
+    other = add_dock(QLabel("other"), "Other")
+    ours, theirs = (one.parent() for one in (dock, other))
+    window = dock.window()
+    window.tabifyDockWidget(ours, theirs)
+    window.show()
+    ours.raise_()
+    qtbot.waitUntil(dock.isVisible, timeout=TIMEOUT)
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    layer = viewer.layers[NAME]
+    theirs.raise_()
+    qtbot.waitUntil(lambda: not layer.visible, timeout=TIMEOUT)
+    viewer.dims.set_current_step(0, 5)
+    qtbot.wait(300)
+    assert not layer.visible
+    ours.raise_()
+    qtbot.waitUntil(lambda: layer.visible and np.all(contours(viewer)[:, 0, 0] == 5.0), timeout=TIMEOUT)
+    ours.hide()
+    qtbot.waitUntil(lambda: not layer.visible, timeout=TIMEOUT)
+    ours.show()
+    qtbot.waitUntil(lambda: layer.visible, timeout=TIMEOUT)
+    window.showMinimized()
+    qtbot.wait(100)
+    assert layer.visible
+    window.showNormal()
+    layer.visible = False  # the user's choice
+    for one in (theirs, ours):
+        one.raise_()
+        qtbot.wait(100)
+    assert not viewer.layers[NAME].visible

@@ -15,7 +15,7 @@ import medgs_core as medgs
 from medgs_napari._axes import extents
 from medgs_napari._axis_choice import AxisChoice
 from medgs_napari._fit_task import Order, Painted, order_fit
-from medgs_napari._forms import folded, form_values, scatter, settings_form
+from medgs_napari._forms import checked_settings, folded, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
 from medgs_napari._grids import grid_of_pick
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
@@ -120,7 +120,7 @@ class FitForm(QWidget):
         """
         if self.layer is None:
             raise ValueError("A fit needs a stack of slices, got no image with 3 axes; open one first.")
-        config, chosen = medgs.FitConfig(**self.settings()), preferences()
+        config, chosen = checked_settings(medgs.FitConfig, self.settings()), preferences()
         labels: Labels | None = self.labels.layer
         order = order_fit(
             self.layer.unique_id,

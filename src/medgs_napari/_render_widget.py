@@ -11,11 +11,13 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
+import medgs_core as medgs
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
+from medgs_napari._names import named_as_shown
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import button, note
 from medgs_napari._render_form import KEPT_IN, NAMED, RenderForm
@@ -111,7 +113,8 @@ class RenderWidget(QWidget):
         what: What = "interpolated" if fitted.model.has_image else "labels interpolated"
         try:
             subject = subject_of(fitted, what, self.form.config())
-            plan = subject.describe(KEPT_IN[self.form.shown])
+            with named_as_shown(medgs.RenderConfig):
+                plan = subject.describe(KEPT_IN[self.form.shown])
         except ValueError as mistake:
             self.plan.setText(str(mistake))
             return False

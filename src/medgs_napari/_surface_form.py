@@ -85,6 +85,10 @@ class SurfaceForm(QWidget):
         self.what.blockSignals(False)
         unit = "unknown" if model is None else model.volume.unit
         self._spacing.setText(self.values["spacing"].label + ("" if unit == "unknown" else f", {unit}"))
+        if model is not None:
+            channel, last = self.values["channel"], model.volume.channels - 1
+            channel.value = min(channel.value, last)
+            channel.max = last
         self._sync_level()
         self._chosen()
 

@@ -20,6 +20,7 @@ from medgs_napari._label_layers import label_color
 from medgs_napari._measures_widget import MeasuresWidget
 from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._models_widget import ModelsWidget
+from medgs_napari._names import named_as_shown
 from medgs_napari._qt import button, enclosing, note, tell
 from medgs_napari._recipes import changed_settings
 from medgs_napari._session import Fitted, session_of
@@ -163,10 +164,11 @@ class SurfaceWidget(QWidget):
         config, model, path = self.form.config(), fitted.model, fitted.path
 
         def work(job: Job[tuple[medgs.Surface, ...]]) -> tuple[medgs.Surface, ...]:
-            if config.label is None and config.level is None:
-                surfaces = medgs.extract_surfaces(model, config, report=job.step)
-            else:
-                surfaces = (medgs.extract_surface(model, config, report=job.step),)
+            with named_as_shown(medgs.SurfaceConfig):
+                if config.label is None and config.level is None:
+                    surfaces = medgs.extract_surfaces(model, config, report=job.step)
+                else:
+                    surfaces = (medgs.extract_surface(model, config, report=job.step),)
             job.checkpoint()
             return surfaces
 

@@ -121,13 +121,15 @@ def test_the_plan_is_told_before_the_start_or_why_there_is_none(qtbot, dock, mon
     assert "9 slices of 48 × 40 pixels, 1 of them hidden" in dock.plan.text()
     assert "60 steps" in dock.plan.text()
     dock.form.advanced["hide"].value = "99"
-    qtbot.waitUntil(lambda: "hide should be at most" in dock.plan.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices kept for a test should be at most" in dock.plan.text(), timeout=TIMEOUT)
     with monkeypatch.context() as broken:
         broken.setattr("medgs_napari._fit_form.pick", lambda *_: Path("gone.h5").read_bytes())
         dock.form.advanced["hide"].value = "2"
         qtbot.waitUntil(lambda: "must be within reach, got" in dock.plan.text(), timeout=TIMEOUT)
     dock.form.advanced["hide"].value = "some"
-    qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices kept for a test should be a whole number" in dock.plan.text(), timeout=TIMEOUT)
+    dock.form.advanced["hide"].value, dock.form.advanced["skip"].value = "", "0"
+    qtbot.waitUntil(lambda: "Bad slices to skip should leave the first" in dock.plan.text(), timeout=TIMEOUT)
 
 
 class TestEstimate:

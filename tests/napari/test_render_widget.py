@@ -393,9 +393,9 @@ def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
     choose(dock.form.sampling, "positions")
     for text, sentence in (
         (", ".join(f"{k * k / 100}" for k in range(28)), "20 at most, got 27; give fewer positions, or a distance"),
-        ("2, 1", "positions must increase"),
-        ("0, 99", "positions must lie between"),
-        ("one", "positions should be"),
+        ("2, 1", "Chosen positions must increase"),
+        ("0, 99", "Chosen positions must lie between"),
+        ("one", "Chosen positions should be"),
         (" ", "Chosen positions are slice coordinates, got none"),
     ):
         dock.form.values["positions"].value = text

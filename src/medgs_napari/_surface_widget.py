@@ -133,7 +133,7 @@ class SurfaceWidget(QWidget):
         t = min(max(t, 0.0), float(last))  # the end slices are shown half a step beyond their centers
         if self.form.by_level:
             channel = int(self.form.values["channel"].value)
-            return Wish(fitted, t, level=(float(self.form.level.value()), LEVEL_COLOR), channel=channel)
+            return Wish(fitted, t, level=(self.form.level.value(), LEVEL_COLOR), channel=channel)
         return Wish(fitted, t, labels=tuple((one, label_color(self._viewer, fitted, one)) for one in self.form.labels))
 
     def _sync(self) -> None:

@@ -297,13 +297,26 @@ def test_a_level_begins_between_the_two_values_of_a_mask(qtbot, viewer, dock):
     qtbot.waitUntil(lambda: bool(dock.measures.surfaces), timeout=TIMEOUT)
 
 
+@pytest.mark.parametrize("how", ["slider", "number"])
+def test_a_level_is_one_number_everywhere(qtbot, viewer, dock, how):
+    choose(dock, LEVEL)
+    getattr(dock.form.level, how).setValue(1234.567891)
+    level = dock.form.level.value()
+    assert level == {"slider": 1230.0, "number": 1234.5679}[how]
+    extracted(qtbot, dock)
+    assert names(viewer) == [f"scan level {level:.8g}"]
+    assert [one.level for one in dock.measures.surfaces] == [level]
+    dock.copies.command.click()
+    assert f"--level {level} " in QApplication.clipboard().text()
+
+
 def test_only_channels_that_there_are_can_be_chosen(dock):
     assert dock.form.values["channel"].max == 0
 
 
 def test_a_small_volume_is_looked_at_as_a_whole(dock, scan):
     choose(dock, LEVEL)
-    assert (dock.form.level.minimum(), dock.form.level.maximum()) == (scan.min(), scan.max())
+    assert (dock.form.level.slider.minimum(), dock.form.level.slider.maximum()) == (scan.min(), scan.max())
     several = np.stack([scan, scan + 1], axis=-1)
     np.testing.assert_array_equal(np.sort(sampled_values(several, 1, 1)), np.sort(scan.ravel() + 1))
 

@@ -19,6 +19,7 @@ from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
 from medgs_napari._rendered import frames_of_model
 from medgs_napari._session import Fitted, fitted_from_file, session_of
+from medgs_napari._writers import write_nifti
 
 from .conftest import SPACING, needs_display
 
@@ -104,6 +105,27 @@ def test_a_fit_from_start_to_a_layer_that_renders(qtbot, viewer, dock, source):
     assert shown(dock.start, dock.resume, dock.copies) == [True, False, True]
     assert dock.bar.value() == dock.bar.maximum() == 1
     assert dock.status.text().startswith("Done. Hidden slices were predicted at ")
+
+
+@pytest.mark.parametrize(("given", "kept"), [(bool, np.uint8), (np.float16, np.float32)])
+def test_masks_and_half_precision_are_fitted_and_saved(qtbot, viewer, add_dock, tmp_path, given, kept, complaints):
+    voxels = np.zeros((9, 40, 48), given)
+    for k, plane in enumerate(voxels):
+        plane[8 + k : 30, 10 : 30 + k] = 1
+    source = viewer.add_image(voxels, name="mask", scale=SPACING)
+    dock = open_dock(viewer, add_dock)
+    dock.start.click()
+    ended(qtbot, dock)
+    layer = viewer.layers["mask x2"]
+    np.testing.assert_array_equal(np.asarray(layer.data[0])[::2], voxels)
+    assert layer.contrast_limits == source.contrast_limits
+    for one in (source, layer):
+        (path,) = write_nifti(str(tmp_path / f"{one.name}.nii"), *one.as_layer_data_tuple()[:2])
+        read = medgs.read_volume(path).voxels
+        assert read.dtype == kept
+        finest = one.data[0] if one.multiscale else one.data
+        np.testing.assert_array_equal(read.transpose(2, 1, 0), np.asarray(finest))
+    assert complaints == []
 
 
 def test_what_is_copied_names_the_settings(qtbot, dock):

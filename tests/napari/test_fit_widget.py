@@ -558,6 +558,21 @@ class TestForm:
         assert dock.form.axis.currentText() == "z: 9 slices, every 3 mm"
         assert [dock.form.axis.itemData(k) for k in range(3)] == [0, 1, 2]
 
+    def test_a_spacing_that_is_not_set_is_told_until_it_is(self, viewer, dock):
+        assert dock.form.no_spacing.isHidden()
+        layer = viewer.add_image(np.zeros((4, 5, 6)), name="bare")
+        dock.form.image.setCurrentText("bare")
+        assert not dock.form.no_spacing.isHidden()
+        layer.scale = (3, 1, 1)
+        assert dock.form.no_spacing.isHidden()
+        assert dock.form.axis.currentText() == "z: 4 slices, every 3 px"
+        viewer.add_image(np.zeros((4, 5, 6)), name="film", axis_labels=("t", "y", "x"))
+        dock.form.image.setCurrentText("film")
+        assert dock.form.no_spacing.isHidden()
+        viewer.add_image(np.zeros((4, 5, 6)), name="even", units="mm")
+        dock.form.image.setCurrentText("even")
+        assert dock.form.no_spacing.isHidden()
+
     def test_other_axes_begin_at_what_is_shown(self, viewer, dock):
         layer = viewer.add_image(np.zeros((4, 5, 6, 7)), name="film", axis_labels=("t", "z", "y", "x"))
         viewer.dims.set_current_step(0, 2)

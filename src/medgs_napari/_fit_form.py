@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ADVANCED = ("steps", "gaussians", "hide", "skip", "seed")
 NOTHING = "none"
-NO_SPACING = "No spacing is set. To set it:\nLayers > Metadata > Layer metadata"
+NO_SPACING = "No spacing is set. To set it: Layers > Metadata > Layer metadata."
 HOW_TO_SPACE = (
     "Slices and pixels count as equally far apart now, so sizes and surfaces may be out of proportion. The spacing is "
     "the scale of the layer; in napari's console: viewer.layers['name'].scale = (3, 0.8, 0.8)"

@@ -185,7 +185,7 @@ def _whole(values: Voxels, unlabeled: int | None) -> set[int]:
     negative = sorted(label for label in labels - {unlabeled} if label < 0)
     if negative:
         raise ValueError(
-            f"Labels must not be negative, got {negative[0]}; renumber them, or name it as the unlabeled value."
+            f"Labels must not be negative, got {negative[0]}; renumber them, or name it as the label for unknown."
         )
     return labels
 

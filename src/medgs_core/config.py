@@ -36,6 +36,7 @@ def _sentence(error: ValidationError, names: Iterable[str]) -> str:
         return f"a setting should be one of {', '.join(names)}, got {name}={value!r}; correct its name"
     rule = LENGTH_RULES.get(kind, problem["msg"].removeprefix("Input should be "))
     rule = rule.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    rule = rule.replace("a valid integer", "a whole number").replace("a valid number", "a number")
     rule = re.split(", (?:unable|got) ", rule)[0]  # how a number was looked for in the value
     return f"{name} should be {rule}, got {value!r}; correct it or leave it out"
 
@@ -203,12 +204,14 @@ class RenderConfig(Settings):
 
     factor: int | None = Field(
         default=None,
+        title="Slices per step",
         ge=1,
         le=10_000,
         description="slices per slice step: K gives (n - 1) K + 1 slices; 1 where nothing else is asked for",
     )
     spacing: float | None = Field(
         default=None,
+        title="Distance between slices",
         gt=0,
         allow_inf_nan=False,
         description="distance between slices in the file's unit, from the first slice on",
@@ -216,6 +219,7 @@ class RenderConfig(Settings):
     isotropic: bool = Field(default=False, description="distance between slices as the finest in-plane spacing")
     positions: tuple[float, ...] | None = Field(
         default=None,
+        title="Chosen positions",
         min_length=1,
         description="where slices are wanted, with commas between: 0 is the first slice, 0.5 half-way to the second",
     )

@@ -72,7 +72,7 @@ class Surface:
         """What it is the surface of, in one word: label_3, level_120.5, or surface."""
         if self.label is not None:
             return f"label_{self.label}"
-        return "surface" if self.level is None else f"level_{self.level:g}"
+        return "surface" if self.level is None else f"level_{self.level:.12g}"
 
     @property
     def area(self) -> float:

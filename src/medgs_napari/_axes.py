@@ -58,6 +58,13 @@ def guess_slice_axis(layer: Image | Labels) -> int:
     return next(k for k, one in zip(last, spacing, strict=True) if one >= max(spacing) * TIE)
 
 
+def lacks_spacing(layer: Image | Labels, slice_axis: int) -> bool:
+    """Return whether nobody seems to have set how far apart slices and pixels are; along time that is no matter."""
+    axes = volume_axes(layer, slice_axis)
+    untouched = all(layer.scale[k] == 1.0 and str(layer.units[k]) == "pixel" for k in axes)
+    return untouched and slice_axis not in time_axes(layer)
+
+
 def volume_axes(layer: Image | Labels, slice_axis: int) -> tuple[int, int, int]:
     """Return the three axes of the volume in order: the slice axis, and the last two others that are no channels."""
     others = [k for k in range(layer.ndim) if k != slice_axis]

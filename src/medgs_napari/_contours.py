@@ -96,7 +96,29 @@ class Contours:
     def __init__(self, viewer: ViewerModel, follow: Callable[[Job[Any]], None], failed: Callable[[str], None]) -> None:
         self._viewer, self._follow, self._failed = viewer, follow, failed
         self._wish: Wish | None = None
-        self._busy = False
+        self._busy = self._asleep = False
+        self._hidden: list[Any] = []
+
+    @property
+    def asleep(self) -> bool:
+        """Whether nobody looks at the contours until `wake`: the user may have made their layer visible again."""
+        return self._asleep and not any(layer.visible for layer in find_results(self._viewer, self).values())
+
+    def sleep(self) -> None:
+        """Hide the layer until `wake`."""
+        if self._asleep:
+            return
+        self._asleep = True
+        self._hidden = [layer for layer in find_results(self._viewer, self).values() if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+
+    def wake(self) -> None:
+        """Show the layer that `sleep` hid, if it is still there."""
+        self._asleep = False
+        for layer in self._hidden:
+            layer.visible = True
+        self._hidden = []
 
     @property
     def wanted(self) -> bool:
@@ -127,7 +149,7 @@ class Contours:
 
         def ended(outcome: Outcome[tuple[Matrix, Matrix]]) -> None:
             self._busy = False
-            if self._wish is None:
+            if self._wish is None or self.asleep:
                 return
             if outcome.error and self._wish is wish:
                 self._failed(outcome.error)

@@ -12,16 +12,16 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 import medgs_core as medgs
-from medgs_napari._axes import extents
+from medgs_napari._axes import extents, lacks_spacing
 from medgs_napari._axis_choice import AxisChoice
 from medgs_napari._fit_task import Order, Painted, order_fit
-from medgs_napari._forms import folded, form_values, scatter, settings_form
+from medgs_napari._forms import checked_settings, folded, form_values, scatter, settings_form
 from medgs_napari._frames import axis_names
 from medgs_napari._grids import grid_of_pick
 from medgs_napari._layer_choice import LayerChoice, is_painted, is_scan
 from medgs_napari._layers import Picked, pick
 from medgs_napari._preferences import preferences
-from medgs_napari._qt import bare_column, form_layout
+from medgs_napari._qt import bare_column, form_layout, note
 from medgs_napari._shown import shown_steps
 from medgs_napari._step_choice import StepChoice, choosable_axes
 
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 ADVANCED = ("steps", "gaussians", "hide", "skip", "seed")
 NOTHING = "none"
+NO_SPACING = "No spacing is set. To set it: Layers > Metadata > Layer metadata."
+HOW_TO_SPACE = (
+    "Slices and pixels count as equally far apart now, so sizes and surfaces may be out of proportion. The spacing is "
+    "the scale of the layer; in napari's console: viewer.layers['name'].scale = (3, 0.8, 0.8)"
+)
 PREVIEW_FACTOR, LARGEST_FACTOR = 4, 32
 
 
@@ -46,7 +51,7 @@ class FitForm(QWidget):
         chosen = preferences()
         self.image, self.second = LayerChoice(viewer, is_scan), LayerChoice(viewer, is_scan, NOTHING)
         self.labels = LayerChoice(viewer, is_painted, NOTHING)
-        self.axis = AxisChoice()
+        self.axis, self.no_spacing = AxisChoice(), note()
         self.image.setToolTip("The stack of slices that is fitted.")
         self.second.setToolTip(
             "Another image of the same voxels, for instance T2 beside T1, or another channel of the same layer; both "
@@ -56,6 +61,8 @@ class FitForm(QWidget):
         self.axis.setToolTip(
             "The direction in which slices are missing. The first choice is suggested: of the largest spacing, or time."
         )
+        self.no_spacing.setText(NO_SPACING)
+        self.no_spacing.setToolTip(HOW_TO_SPACE)
         self.where, self.second_where = StepChoice(), StepChoice()
         self.plain = settings_form(medgs.FitConfig, ("preset", "device"))
         self.plain["preset"].value, self.plain["device"].value = chosen.preset, chosen.device
@@ -80,6 +87,7 @@ class FitForm(QWidget):
         for label, widget in (
             ("Image", self.image),
             ("Slices along", self.axis),
+            ("", self.no_spacing),
             ("Where", self.where),
             ("Second image", self.second),
             ("Where in it", self.second_where),
@@ -120,7 +128,7 @@ class FitForm(QWidget):
         """
         if self.layer is None:
             raise ValueError("A fit needs a stack of slices, got no image with 3 axes; open one first.")
-        config, chosen = medgs.FitConfig(**self.settings()), preferences()
+        config, chosen = checked_settings(medgs.FitConfig, self.settings()), preferences()
         labels: Labels | None = self.labels.layer
         order = order_fit(
             self.layer.unique_id,
@@ -169,6 +177,8 @@ class FitForm(QWidget):
         layer = self.layer
         self.where.offer(layer, self.slice_axis, [] if layer is None else shown_steps(self._viewer, layer))
         self._form.setRowVisible(self.where, bool(self.where))
+        axis = self.slice_axis
+        self._form.setRowVisible(self.no_spacing, layer is not None and axis is not None and lacks_spacing(layer, axis))
         self._sync_second()
 
     def _sync_second(self) -> None:

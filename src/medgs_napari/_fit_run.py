@@ -18,7 +18,7 @@ from medgs_napari._jobs import Job, Outcome
 from medgs_napari._label_layers import grid_of, show_labels
 from medgs_napari._live import LiveLayers
 from medgs_napari._preferences import Preferences
-from medgs_napari._qt import attempt, complain
+from medgs_napari._qt import attempt, complain, enclosing
 from medgs_napari._session import Fitted, Session
 from medgs_napari._ticker import Relay, Ticker
 
@@ -67,7 +67,7 @@ class FitRun:
         self._session.begin(self)
         if self._stopped is not None:
             self._session.remove(self._stopped)
-        self._window = _main_window(near)
+        self._window = enclosing(near, QMainWindow)  # also where the dock floats
         if self._window is not None:
             self._window.destroyed.connect(self.job.cancel)
         ticker.follow(self.job)
@@ -139,11 +139,3 @@ def resume_order(fitted: Fitted, *, factor: int, chosen: Preferences) -> Order:
         most_bytes=chosen.most_bytes,
         resumed=Fit(fitted.model, fitted.checkpoint),
     )
-
-
-def _main_window(widget: QWidget) -> QMainWindow | None:
-    """Return the main window that a widget is in, also where its dock floats."""
-    parent: QWidget | None = widget
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parentWidget()
-    return parent

@@ -19,6 +19,7 @@ from medgs_napari._frames import Frame, place_of
 from medgs_napari._grids import Grid
 from medgs_napari._jobs import Job, Stopped
 from medgs_napari._layers import Picked, joint_name
+from medgs_napari._names import named_as_shown
 from medgs_napari._preview import Preview
 from medgs_napari._recipes import FitRecipe, Input, changed_settings
 
@@ -186,7 +187,8 @@ def plan_within(
     if labels is not None:
         axis = order.frames[0].volume_axis
         annotation = medgs.annotate(labels, axis, image=volume, labeled_slices=label_config.labeled_slices)
-    plan = medgs.plan_fit(volume, order.config, annotation)
+    with named_as_shown(medgs.FitConfig):
+        plan = medgs.plan_fit(volume, order.config, annotation)
     if plan.memory_bytes > order.most_bytes:
         raise ValueError(
             f"A fit may take {memory(order.most_bytes)} of memory at most, got one that needs about "

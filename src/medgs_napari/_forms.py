@@ -13,6 +13,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEd
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QFormLayout, QWidget
 
+from medgs_napari._names import label_of, named_as_shown
 from medgs_napari._qt import section
 
 if TYPE_CHECKING:
@@ -105,18 +106,8 @@ def checked_settings(settings: type[Chosen], values: Mapping[str, Any]) -> Chose
     ValueError
         If one breaks its rule: in the sentence of the core, which names it as the form does.
     """
-    try:
+    with named_as_shown(settings):
         return settings(**values)
-    except ValueError as mistake:
-        name, _, rule = str(mistake).partition(" ")
-        if name not in settings.model_fields:
-            raise
-        raise ValueError(f"{label_of(name, settings.model_fields[name])} {rule}") from None
-
-
-def label_of(name: str, field: FieldInfo) -> str:
-    """Return what a form calls a field."""
-    return field.title or name.replace("_", " ").capitalize()
 
 
 def _plain_type(annotation: Any) -> tuple[Any, bool]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from medgs_napari._jobs import Done, Job
+from medgs_napari._names import named_as_shown
 
 if TYPE_CHECKING:
     import medgs_core as medgs
@@ -86,11 +87,12 @@ def propagate(order: LabelOrder, job: Job[Propagated]) -> Propagated:
     import medgs_core as medgs
 
     follow = Following(job)
-    if order.model is None:
-        fit = medgs.fit_model(None, order.fit, labels=order.painted, label_config=order.config, progress=follow)
-        model = fit.model
-    else:
-        model = medgs.fit_labels(order.model, order.painted, order.config, progress=follow)
+    with named_as_shown(medgs.LabelConfig):
+        if order.model is None:
+            fit = medgs.fit_model(None, order.fit, labels=order.painted, label_config=order.config, progress=follow)
+            model = fit.model
+        else:
+            model = medgs.fit_labels(order.model, order.painted, order.config, progress=follow)
     job.checkpoint()  # of a model whose labels are half done nothing is kept
     return Propagated(model, medgs.render_volume(model, labels=True, report=follow.slices))
 
@@ -126,13 +128,14 @@ def look_at_painted(labels: medgs.Volume, axis: int, config: medgs.LabelConfig, 
     if len(drawn) == 1 and with_image and config == medgs.LabelConfig():
         return Found(ONE_SO_FAR.format(drawn[0]), enough=False)
     try:
-        found = medgs.annotate(
-            labels,
-            axis,
-            image=labels if with_image else None,
-            labeled_slices=config.labeled_slices,
-            unlabeled=config.unlabeled_value,
-        )
+        with named_as_shown(medgs.LabelConfig):
+            found = medgs.annotate(
+                labels,
+                axis,
+                image=labels if with_image else None,
+                labeled_slices=config.labeled_slices,
+                unlabeled=config.unlabeled_value,
+            )
     except ValueError as mistake:
         return Found(str(mistake), enough=True)  # so that trying tells it again
     return Found(describe_annotation(found), enough=True)

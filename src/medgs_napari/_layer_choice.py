@@ -36,7 +36,7 @@ class LayerChoice(QComboBox):
     """
 
     chosen = Signal()
-    """Emitted when another layer is chosen, by the user or because the one before is gone, or has another shape."""
+    """Emitted when another layer is chosen, by the user or because the one before is gone, or has other extents."""
 
     def __init__(self, viewer: ViewerModel, serves: Callable[[Layer], bool], nothing: str = "") -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class LayerChoice(QComboBox):
             self.choose(active)
 
     def _follow(self, event: Any = None) -> None:
-        """List the layers, and again when one of them is renamed or gets other data."""
+        """List the layers, and again when one of them is renamed or gets other data or another spacing."""
         if not isalive(self):
             return
         for layer in self._viewer.layers:
-            for emitter in (layer.events.name, layer.events.data):
+            for emitter in (layer.events.name, layer.events.data, layer.events.scale, layer.events.units):
                 emitter.disconnect(self._sync)  # in vain for a new one
                 emitter.connect(self._sync)
         self._sync()
@@ -96,7 +96,7 @@ class LayerChoice(QComboBox):
     def _choice(self) -> Any:
         """Return what tells one choice from another."""
         layer = self.layer
-        return self.currentData(), None if layer is None else extents(layer)
+        return self.currentData(), None if layer is None else (extents(layer), tuple(layer.scale), layer.units)
 
     def _tell(self) -> None:
         self._told = self._choice()

@@ -109,7 +109,7 @@ class Picked:
             if self.number is None:
                 return whole
             return replace(whole, voxels=whole.voxels[..., self.number], series=False)
-        stack = np.asarray(self.data[tuple(slice(None) if step is None else step for step in self.steps)])
+        stack = _numbers(self.data[tuple(slice(None) if step is None else step for step in self.steps)])
         return medgs.Volume(stack.transpose(2, 1, 0, *range(3, stack.ndim)), self.affine, self.unit)
 
 
@@ -223,6 +223,12 @@ def layer_data(volume: medgs.Volume, order: tuple[int | None, ...]) -> Any:
     return volume.voxels.transpose(*((3, *axes) if volume.series else (*axes, *range(3, volume.voxels.ndim))))
 
 
+def _numbers(data: Any) -> Any:
+    """Return data in memory; of a mask, 0 and 1, as the core reads them from files."""
+    held = np.asarray(data)
+    return held.view(np.uint8) if held.dtype == np.bool_ else held
+
+
 def layer_volume(layer: Image | Labels) -> medgs.Volume:
     """Return all of a layer as one volume, to be written: a fourth axis becomes channels or a series.
 
@@ -245,6 +251,6 @@ def layer_volume(layer: Image | Labels) -> medgs.Volume:
     import medgs_core as medgs
 
     last = range(layer.ndim, layer.ndim + is_rgb(layer)) if fourth is None else (fourth,)
-    voxels = np.asarray(finest(layer)).transpose(*kept[::-1], *last)
+    voxels = _numbers(finest(layer)).transpose(*kept[::-1], *last)
     series = fourth is not None and fourth not in channel_axes(layer)
     return medgs.Volume(voxels, *_world_of(layer, kept), series=series)

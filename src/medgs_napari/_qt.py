@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.utils.notifications import show_error, show_info
 from psygnal import EmitLoopError
@@ -25,6 +25,8 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from medgs_napari._jobs import account
+
+Outer = TypeVar("Outer", bound=QWidget)
 
 CHOICE_LENGTH = 17
 """Characters of a choice that are always seen."""
@@ -67,6 +69,14 @@ def copy_text(text: str, what: str) -> None:
     """Put text on the clipboard and say so."""
     QApplication.clipboard().setText(text)
     tell(f"{what} copied.")
+
+
+def enclosing(widget: QWidget, kind: type[Outer]) -> Outer | None:
+    """Return the nearest widget of a kind that a widget is in, or is itself."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, kind):
+        parent = parent.parentWidget()
+    return parent
 
 
 class StillBar(QProgressBar):

@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
 
 import medgs_core as medgs
-from medgs_napari._forms import folded, form_values, scatter, settings_form
+from medgs_napari._forms import checked_settings, folded, form_values, scatter, settings_form
 from medgs_napari._qt import bare_column, bare_row, button, choice, form_layout, note
 from medgs_napari._stream import FOLDER_ENDING
 from medgs_napari._subject import VIRTUAL
@@ -126,4 +126,4 @@ class RenderForm(QWidget):
             )
         values = form_values(self.values, medgs.RenderConfig)
         chosen: dict[str, Any] = {"isotropic": True} if key == "isotropic" else {key: values[key]}
-        return medgs.RenderConfig(**chosen, **form_values(self.advanced, medgs.RenderConfig))
+        return checked_settings(medgs.RenderConfig, {**chosen, **form_values(self.advanced, medgs.RenderConfig)})

@@ -11,11 +11,13 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QCheckBox, QWidget
 
+import medgs_core as medgs
 from medgs_napari._dock import CopyButtons, JobPanel, dock_layout
 from medgs_napari._jobs import Done, Job, Outcome
 from medgs_napari._label_layers import label_colors
 from medgs_napari._marks import SliceMarks
 from medgs_napari._models_widget import ModelsWidget
+from medgs_napari._names import named_as_shown
 from medgs_napari._preferences import preferences
 from medgs_napari._qt import at_the_end, button, note
 from medgs_napari._render_form import KEPT_IN, NAMED, RenderForm
@@ -111,29 +113,46 @@ class RenderWidget(QWidget):
         what: What = "interpolated" if fitted.model.has_image else "labels interpolated"
         try:
             subject = subject_of(fitted, what, self.form.config())
-            plan = subject.describe(KEPT_IN[self.form.shown])
+            with named_as_shown(medgs.RenderConfig):
+                plan = subject.describe(KEPT_IN[self.form.shown])
         except ValueError as mistake:
             self.plan.setText(str(mistake))
             return False
-        begun = find_stream(self._viewer, subject.owner, subject.results(self._kept(self.form.path)))
+        begun = find_stream(self._viewer, subject.owner, subject.results(self._kept(self.form.shown, self.form.path)))
         self.plan.setText(plan if begun is None else f"{plan} {begun.describe()}")
         return True
 
-    def _kept(self, path: str) -> str:
-        """Return where the form says that slices are kept."""
-        return f"folder {path}" if self.form.shown == "folder" else self.form.shown
+    def _kept(self, shown: str, path: str) -> str:
+        """Return where slices are kept."""
+        return f"folder {path}" if shown == "folder" else shown
 
     def _render(self, what: What) -> None:
         fitted = self.models.model
         if fitted is None:
             return
-        subject = subject_of(fitted, what, self.form.config())
-        shown = self.form.shown
+        subject, shown = subject_of(fitted, what, self.form.config()), self.form.shown
+        if what != "uncertainty":  # for which a slice is rendered first
+            self._add(subject, shown)
+            return
+
+        def work(job: Job[bool]) -> bool:
+            subject.prepare()
+            job.checkpoint()
+            return True
+
+        def ended(outcome: Outcome[bool]) -> None:
+            if outcome.result:
+                self._add(subject, shown)
+
+        self.panel.begin(Job(work), ended)
+
+    def _add(self, subject: Subject, shown: str) -> None:
+        """Show layers of something, kept as the user chose."""
         layers = subject.layers(NAMED[shown])
         path = self.form.chosen_path() if shown == "folder" else ""
         if shown == "folder" and not path:
             return
-        results = subject.results(self._kept(path))
+        results = subject.results(self._kept(shown, path))
         known = find_stream(self._viewer, subject.owner, results)
         if shown == VIRTUAL:
             self._show(subject, results, layers)
@@ -143,7 +162,7 @@ class RenderWidget(QWidget):
             self._fill(subject, results, stream_in_memory(layers, preferences().most_bytes))
         else:
             self._begin_folders(subject, results, layers, path)
-        recipe, path = subject.recipe(streamed=shown == "folder"), fitted.path
+        recipe, path = subject.recipe(streamed=shown == "folder"), subject.fitted.path
         self.copies.offer(lambda: recipe.python(path), lambda: recipe.command(path))
 
     def _show(self, subject: Subject, results: Sequence[str], layers: Sequence[Drawn]) -> None:

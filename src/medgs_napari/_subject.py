@@ -125,6 +125,17 @@ class Subject:
             return virtual_bounds(fitted.name, fitted.model, fitted.frames, run.config, self._brightest)
         return MAKERS[self.what](fitted.name, fitted.model, fitted.frames, run.config)
 
+    def prepare(self) -> None:
+        """Render what its layers need to know when they are made, in a thread where the window must not wait.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot show it, or a setting breaks its rule.
+        """
+        if self.what == "uncertainty":
+            _ = self._brightest
+
     @cached_property
     def _brightest(self) -> list[float]:
         return brightest_bounds(self.fitted.model, self.fitted.frames, self.config)

@@ -9,13 +9,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
-from superqt import QLabeledDoubleSlider
 
 import medgs_core as medgs
 from medgs_napari._contours import measured_scale
 from medgs_napari._forms import checked_settings, form_values, scatter, settings_form
+from medgs_napari._level_choice import LevelChoice
 from medgs_napari._qt import bare_column, choice, form_layout, section
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ ALL, LEVEL = "all labels", "level"
 FINENESS = ("spacing", "smooth", "faces", "channel", "device")
 MOST_SLICES, MOST_VOXELS = 32, 400_000
 """That the range of levels is taken from, and one is guessed from: a histogram needs no more."""
-
-SHOWN_DIGITS = 3
 
 
 class SurfaceForm(QWidget):
@@ -40,8 +38,11 @@ class SurfaceForm(QWidget):
         self._model: medgs.FittedModel | None = None
         self.what = choice()
         self.what.setToolTip("Labels come from the Segment dock, or with a model that was fitted with them.")
-        self.level = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.level.setToolTip("The surface runs along this value of the image; higher values are inside.")
+        self.level = LevelChoice()
+        self.level.setToolTip(
+            "The surface runs along this value of the image; higher values are inside. Move the slider, or "
+            "type a number and press Enter."
+        )
         self.values = settings_form(medgs.SurfaceConfig, FINENESS)
         self.values["faces"].native.setPlaceholderText("all")
         self._arrange()
@@ -85,6 +86,10 @@ class SurfaceForm(QWidget):
         self.what.blockSignals(False)
         unit = "unknown" if model is None else model.volume.unit
         self._spacing.setText(self.values["spacing"].label + ("" if unit == "unknown" else f", {unit}"))
+        if model is not None:
+            channel, last = self.values["channel"], model.volume.channels - 1
+            channel.value = min(channel.value, last)
+            channel.max = last
         self._sync_level()
         self._chosen()
 
@@ -112,7 +117,7 @@ class SurfaceForm(QWidget):
         values: dict[str, Any] = form_values(self.values, medgs.SurfaceConfig)
         key = self.what.currentData()
         if key == LEVEL:
-            values["level"] = float(self.level.value())
+            values["level"] = self.level.value()
         elif key != ALL:
             values["label"] = int(key)
         return checked_settings(medgs.SurfaceConfig, values)
@@ -137,12 +142,7 @@ class SurfaceForm(QWidget):
         if model.has_source:
             low, high, middle = _levels(np.append(sampled_values(volume.voxels, model.axis, channel), window))
         ends = sorted(slope * one + intercept for one in (low, high))
-        self.level.blockSignals(True)
-        self.level.setRange(*ends)
-        width = ends[1] - ends[0]
-        self.level.setDecimals(max(SHOWN_DIGITS - 1 - int(np.floor(np.log10(width))), 0))
-        self.level.setValue(slope * middle + intercept)
-        self.level.blockSignals(False)
+        self.level.offer(ends[0], ends[1], slope * middle + intercept)
 
 
 def _offered(model: medgs.FittedModel | None) -> list[tuple[str, Any]]:

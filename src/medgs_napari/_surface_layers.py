@@ -26,6 +26,9 @@ METADATA = "medgs_surface"
 """Key in the metadata of a layer under which its `medgs.Surface` stands, in the world and the unit of its file."""
 
 LEVEL = "level"
+LEVEL_DIGITS = 12
+"""Of a level in the name of its layer: all that were chosen, and none that come from arithmetic."""
+
 LEVEL_COLOR = np.array([0.9, 0.85, 0.7, 1.0])
 PREFIX = "surface of "
 
@@ -111,7 +114,7 @@ def _drawn(fitted: Fitted, surface: medgs.Surface, color: Any) -> tuple[Any, dic
     signs = np.sign(place["scale"])
     place["scale"] = tuple(abs(one) for one in place["scale"])
     vertices = layer_vertices(surface, volume, frame) * signs
-    title = f"label {surface.label}" if surface.label is not None else f"level {surface.level:g}"
+    title = f"label {surface.label}" if surface.label is not None else f"level {surface.level:.{LEVEL_DIGITS}g}"
     settings = {
         **place,
         "name": f"{fitted.name} {title}",

@@ -9,7 +9,8 @@ from typing import Any
 import napari
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QWidget
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QCheckBox, QDockWidget, QFileDialog, QWidget
 
 import medgs_core as medgs
 from medgs_napari._contours import Contours, Wish
@@ -19,7 +20,8 @@ from medgs_napari._label_layers import label_color
 from medgs_napari._measures_widget import MeasuresWidget
 from medgs_napari._mesh_files import ENDINGS
 from medgs_napari._models_widget import ModelsWidget
-from medgs_napari._qt import at_the_end, button, note, tell
+from medgs_napari._names import named_as_shown
+from medgs_napari._qt import at_the_end, button, enclosing, note, tell
 from medgs_napari._recipes import changed_settings
 from medgs_napari._session import Fitted, session_of
 from medgs_napari._shown import shown_coordinate
@@ -44,6 +46,7 @@ class SurfaceWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self._dock: QDockWidget | None = None
         ticker = Ticker(self, stops=True)
         self.models = ModelsWidget(napari_viewer, session_of(napari_viewer), ticker)
         self.form, self.measures, self.status = SurfaceForm(), MeasuresWidget(), note()
@@ -81,6 +84,22 @@ class SurfaceWidget(QWidget):
         self._viewer.dims.events.ndisplay.connect(self._moved)
         self._viewer.layers.events.removed.connect(self._removed)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Follow whether the dock is looked at: Qt hides none of those in one place, but lets one of them be on top."""
+        super().showEvent(event)
+        dock = enclosing(self, QDockWidget)
+        if dock is not None and dock is not self._dock:
+            self._dock = dock
+            dock.visibilityChanged.connect(self._seen)
+
+    def _seen(self, seen: bool) -> None:
+        """Take the contour out of sight with the dock, and bring it back, at the slice that is shown by then."""
+        if seen:
+            self.contours.wake()
+            self._delay.start()
+        elif not self.window().isMinimized():
+            self.contours.sleep()
+
     def _offer_preview(self, event: Any = None) -> None:
         """Turn the contours on when the user first chooses a surface; afterwards that is the user's choice."""
         if self._offers_preview:
@@ -97,6 +116,8 @@ class SurfaceWidget(QWidget):
             self.preview.setChecked(False)
 
     def _preview(self) -> None:
+        if self.contours.asleep:
+            return
         fitted = self.models.model
         wish = None
         if fitted is not None and self.preview.isChecked() and (self.form.by_level or self.form.labels):
@@ -112,7 +133,7 @@ class SurfaceWidget(QWidget):
         t = min(max(t, 0.0), float(last))  # the end slices are shown half a step beyond their centers
         if self.form.by_level:
             channel = int(self.form.values["channel"].value)
-            return Wish(fitted, t, level=(float(self.form.level.value()), LEVEL_COLOR), channel=channel)
+            return Wish(fitted, t, level=(self.form.level.value(), LEVEL_COLOR), channel=channel)
         return Wish(fitted, t, labels=tuple((one, label_color(self._viewer, fitted, one)) for one in self.form.labels))
 
     def _sync(self) -> None:
@@ -143,10 +164,11 @@ class SurfaceWidget(QWidget):
         config, model, path = self.form.config(), fitted.model, fitted.path
 
         def work(job: Job[tuple[medgs.Surface, ...]]) -> tuple[medgs.Surface, ...]:
-            if config.label is None and config.level is None:
-                surfaces = medgs.extract_surfaces(model, config, report=job.step)
-            else:
-                surfaces = (medgs.extract_surface(model, config, report=job.step),)
+            with named_as_shown(medgs.SurfaceConfig):
+                if config.label is None and config.level is None:
+                    surfaces = medgs.extract_surfaces(model, config, report=job.step)
+                else:
+                    surfaces = (medgs.extract_surface(model, config, report=job.step),)
             job.checkpoint()
             return surfaces
 

@@ -129,7 +129,7 @@ def test_several_channels_are_refused(folder, output, capsys, no_fit, with_image
         (("--labeled-slices", "-1,4"), r"--labeled-slices should be at least 0, got '-1'; "),
         (("--labeled-slices", "some"), r"--labeled-slices should be .*, got 'some'; "),
         (("--labeled-slices", "0,4,8", "--skip", "4"), r"must not be skipped, got slice 4 as both; leave it out"),
-        (("--unlabeled-value", "x"), r"--unlabeled-value should be a valid integer, got 'x'; "),
+        (("--unlabeled-value", "x"), r"--unlabeled-value should be a whole number, got 'x'; "),
         (("--unlabeled-value", "0", "--labeled-slices", "0,1"), r"must hold labels, got slice 1, all unlabeled; leave"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

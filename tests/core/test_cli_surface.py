@@ -116,7 +116,7 @@ class TestRefusals:
             (("--label", "1", "--all-labels"), r"got --label 1 and --all-labels; give exactly one\.$"),
             (("--all-labels", "--level", "5"), r"got --all-labels and --level 5; give exactly one\.$"),
             (("--label", "1", "--level", "5"), r"label and level exclude one another, got label 1 and level 5; give"),
-            (("--label", "x"), r"--label should be a valid integer, got 'x'; "),
+            (("--label", "x"), r"--label should be a whole number, got 'x'; "),
             (("--level", "nan"), r"--level should be a finite number, got 'nan'; "),
             (("--level", "5", "--spacing", "0"), r"--spacing should be greater than 0, got '0'; "),
             (("--level", "5", "--smooth", "-1"), r"--smooth should be at least 0, got '-1'; "),

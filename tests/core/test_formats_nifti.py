@@ -454,10 +454,19 @@ class TestBadOutput:
         assert list(tmp_path.iterdir()) == [target]
 
     def test_type_that_nifti_cannot_hold(self, tmp_path, volume):
-        half = replace(volume, voxels=volume.voxels.astype(np.float16).clip(-1, 1))
-        with pytest.raises(ValueError, match="cannot hold voxels of type float16"):
-            write_volume(half, tmp_path / "out.nii")
+        wide = replace(volume, voxels=volume.voxels.astype(np.longdouble))
+        with pytest.raises(ValueError, match="cannot hold"):
+            write_volume(wide, tmp_path / "out.nii")
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".tif", ".ome.tif", ".ome.zarr"])
+    def test_half_precision_keeps_its_values_in_every_format(self, tmp_path, ending):
+        half = np.random.default_rng(0).normal(0, 100, (3, 4, 5)).astype(np.float16)
+        check_volume_output(tmp_path / f"a{ending}", Volume(half, np.eye(4)))
+        write_volume(Volume(half, np.eye(4)), tmp_path / f"a{ending}")
+        read = read_volume(tmp_path / f"a{ending}").voxels
+        assert read.dtype == (np.float16 if ending == ".ome.zarr" else np.float32)
+        np.testing.assert_array_equal(np.sort(read, axis=None), np.sort(half, axis=None))
 
     def test_irregular_positions_are_refused_with_the_remedy(self, tmp_path, volume):
         positions = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0])

@@ -242,8 +242,8 @@ class TestCommand:
             ("9", r"should name slices that there are, 0 to 8, got 9; correct"),
             ("3,3", r"--skip should name each slice once, got 3 more than once; leave"),
             ("-1", r"--skip should be at least 0, got '-1'; correct"),
-            ("two", r"--skip should be a valid integer, got 'two'; correct"),
-            ("", r"--skip should be a valid integer, got ''; correct"),
+            ("two", r"--skip should be a whole number, got 'two'; correct"),
+            ("", r"--skip should be a whole number, got ''; correct"),
         ],
     )
     def test_slices_that_cannot_be_skipped_are_a_sentence(self, tmp_path, capsys, skip, said):

@@ -95,6 +95,37 @@ class TestLayer:
         assert len(jobs) == 2
         assert np.all(viewer.layers[0].data[:, 0, 0] == 3.0)
 
+    def test_contours_that_nobody_looks_at_are_not_made(self, fitted):
+        viewer, jobs = ViewerModel(), []
+        contours = Contours(viewer, jobs.append, print)
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        contours.sleep()
+        run_at_once(jobs.pop())
+        assert len(viewer.layers) == 0
+        contours.wake()
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        run_at_once(jobs.pop())
+        assert viewer.layers[0].visible
+
+    def test_contours_sleep_and_wake_but_the_user_decides(self, fitted):
+        viewer = ViewerModel()
+        contours = Contours(viewer, run_at_once, print)
+        contours.ask(Wish(fitted, 3.0, level=(LEVEL, COLOR)))
+        (layer,) = viewer.layers
+        contours.sleep()
+        contours.sleep()
+        assert contours.asleep
+        assert not layer.visible
+        layer.visible = True
+        assert not contours.asleep
+        layer.visible = False
+        contours.wake()
+        assert layer.visible
+        layer.visible = False
+        contours.sleep()
+        contours.wake()
+        assert not layer.visible
+
     def test_another_model_may_have_another_number_of_axes(self, fitted, model):
         frame = fitted.frames[0]
         place = {**frame.place, "affine": np.eye(5)}

@@ -19,6 +19,7 @@ from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
 from medgs_napari._rendered import frames_of_model
 from medgs_napari._session import Fitted, fitted_from_file, session_of
+from medgs_napari._writers import write_nifti
 
 from .conftest import SPACING, needs_display
 
@@ -106,6 +107,27 @@ def test_a_fit_from_start_to_a_layer_that_renders(qtbot, viewer, dock, source):
     assert dock.status.text().startswith("Done. Hidden slices were predicted at ")
 
 
+@pytest.mark.parametrize(("given", "kept"), [(bool, np.uint8), (np.float16, np.float32)])
+def test_masks_and_half_precision_are_fitted_and_saved(qtbot, viewer, add_dock, tmp_path, given, kept, complaints):
+    voxels = np.zeros((9, 40, 48), given)
+    for k, plane in enumerate(voxels):
+        plane[8 + k : 30, 10 : 30 + k] = 1
+    source = viewer.add_image(voxels, name="mask", scale=SPACING)
+    dock = open_dock(viewer, add_dock)
+    dock.start.click()
+    ended(qtbot, dock)
+    layer = viewer.layers["mask x2"]
+    np.testing.assert_array_equal(np.asarray(layer.data[0])[::2], voxels)
+    assert layer.contrast_limits == source.contrast_limits
+    for one in (source, layer):
+        (path,) = write_nifti(str(tmp_path / f"{one.name}.nii"), *one.as_layer_data_tuple()[:2])
+        read = medgs.read_volume(path).voxels
+        assert read.dtype == kept
+        finest = one.data[0] if one.multiscale else one.data
+        np.testing.assert_array_equal(read.transpose(2, 1, 0), np.asarray(finest))
+    assert complaints == []
+
+
 def test_what_is_copied_names_the_settings(qtbot, dock):
     dock.start.click()
     ended(qtbot, dock)
@@ -121,13 +143,15 @@ def test_the_plan_is_told_before_the_start_or_why_there_is_none(qtbot, dock, mon
     assert "9 slices of 48 × 40 pixels, 1 of them hidden" in dock.plan.text()
     assert "60 steps" in dock.plan.text()
     dock.form.advanced["hide"].value = "99"
-    qtbot.waitUntil(lambda: "hide should be at most" in dock.plan.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices kept for a test should be at most" in dock.plan.text(), timeout=TIMEOUT)
     with monkeypatch.context() as broken:
         broken.setattr("medgs_napari._fit_form.pick", lambda *_: Path("gone.h5").read_bytes())
         dock.form.advanced["hide"].value = "2"
         qtbot.waitUntil(lambda: "must be within reach, got" in dock.plan.text(), timeout=TIMEOUT)
     dock.form.advanced["hide"].value = "some"
-    qtbot.waitUntil(lambda: "hide should be a valid integer" in dock.plan.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "Slices kept for a test should be a whole number" in dock.plan.text(), timeout=TIMEOUT)
+    dock.form.advanced["hide"].value, dock.form.advanced["skip"].value = "", "0"
+    qtbot.waitUntil(lambda: "Bad slices to skip should leave the first" in dock.plan.text(), timeout=TIMEOUT)
 
 
 class TestEstimate:
@@ -593,6 +617,21 @@ class TestForm:
     def test_axes_are_named_and_the_likely_one_is_chosen(self, dock):
         assert dock.form.axis.currentText() == "z: 9 slices, every 3 mm"
         assert [dock.form.axis.itemData(k) for k in range(3)] == [0, 1, 2]
+
+    def test_a_spacing_that_is_not_set_is_told_until_it_is(self, viewer, dock):
+        assert dock.form.no_spacing.isHidden()
+        layer = viewer.add_image(np.zeros((4, 5, 6)), name="bare")
+        dock.form.image.setCurrentText("bare")
+        assert not dock.form.no_spacing.isHidden()
+        layer.scale = (3, 1, 1)
+        assert dock.form.no_spacing.isHidden()
+        assert dock.form.axis.currentText() == "z: 4 slices, every 3 px"
+        viewer.add_image(np.zeros((4, 5, 6)), name="film", axis_labels=("t", "y", "x"))
+        dock.form.image.setCurrentText("film")
+        assert dock.form.no_spacing.isHidden()
+        viewer.add_image(np.zeros((4, 5, 6)), name="even", units="mm")
+        dock.form.image.setCurrentText("even")
+        assert dock.form.no_spacing.isHidden()
 
     def test_other_axes_begin_at_what_is_shown(self, viewer, dock):
         layer = viewer.add_image(np.zeros((4, 5, 6, 7)), name="film", axis_labels=("t", "z", "y", "x"))

@@ -241,4 +241,4 @@ class TestFit:
 
     def test_a_layer_that_cannot_be_fitted_is_a_sentence(self, order):
         bad = replace(order, config=medgs.FitConfig(hide=99))
-        assert "hide should be at most" in Ended(Job(task_for(bad))).outcome.error
+        assert "Slices kept for a test should be at most" in Ended(Job(task_for(bad))).outcome.error

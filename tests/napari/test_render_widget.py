@@ -1,4 +1,5 @@
 import shlex
+import threading
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLineEdit
 
 import medgs_core as medgs
 from medgs_core.cli import main
+from medgs_napari import _subject
 from medgs_napari._jobs import Job
 from medgs_napari._render_widget import RenderWidget
 from medgs_napari._session import Fitted, fitted_from_file, session_of
@@ -284,8 +286,23 @@ def test_uncertainty_that_is_there_is_not_rendered_again(qtbot, viewer, dock):
     dock.uncertainty.click()
     done(qtbot, dock)
     dock.uncertainty.click()
-    assert dock.panel.job is None
+    done(qtbot, dock)
     assert len(viewer.layers) == 1
+
+
+def test_the_window_does_not_wait_for_the_first_slice_of_uncertainty(qtbot, viewer, dock, monkeypatch):
+    bounds, threads = _subject.brightest_bounds, []
+
+    def watched(*arguments):
+        threads.append(threading.current_thread())
+        return bounds(*arguments)
+
+    monkeypatch.setattr(_subject, "brightest_bounds", watched)
+    dock.uncertainty.click()
+    assert not dock.panel.cancel.isHidden()
+    done(qtbot, dock)
+    assert len(viewer.layers) == len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 @pytest.mark.parametrize(
@@ -393,9 +410,9 @@ def test_what_a_layer_cannot_show_is_told_and_cannot_be_asked_for(dock):
     choose(dock.form.sampling, "positions")
     for text, sentence in (
         (", ".join(f"{k * k / 100}" for k in range(28)), "20 at most, got 27; give fewer positions, or a distance"),
-        ("2, 1", "positions must increase"),
-        ("0, 99", "positions must lie between"),
-        ("one", "positions should be"),
+        ("2, 1", "Chosen positions must increase"),
+        ("0, 99", "Chosen positions must lie between"),
+        ("one", "Chosen positions should be"),
         (" ", "Chosen positions are slice coordinates, got none"),
     ):
         dock.form.values["positions"].value = text

@@ -146,6 +146,8 @@ def test_the_painted_slices_are_said_in_words_as_the_brush_goes_on(qtbot, viewer
     qtbot.waitUntil(lambda: dock.slices.text() == words, timeout=TIMEOUT)
     dock.form.values["labeled_slices"].value = "many"
     qtbot.waitUntil(lambda: "Slices that count should be" in dock.slices.text(), timeout=TIMEOUT)
+    dock.form.values["labeled_slices"].value = "2, 99"
+    qtbot.waitUntil(lambda: dock.slices.text().startswith("Slices that count must be named once"), timeout=TIMEOUT)
 
 
 def test_many_labels_are_counted_not_named():

@@ -182,7 +182,7 @@ def test_a_mistake_is_a_sentence_and_cannot_be_asked_for(dock):
 def test_what_the_core_refuses_is_told_and_the_button_stays(qtbot, viewer, dock, complaints):
     dock.form.values["faces"].value = "4"
     extracted(qtbot, dock)
-    assert "too few to keep its shape" in complaints[0]
+    assert complaints[0].startswith("Triangles, at most must leave label_")
     assert dock.extract.isEnabled()
     assert not dock.extract.isHidden()
     assert names(viewer) == []
@@ -297,8 +297,59 @@ def test_a_level_begins_between_the_two_values_of_a_mask(qtbot, viewer, dock):
     qtbot.waitUntil(lambda: bool(dock.measures.surfaces), timeout=TIMEOUT)
 
 
+@pytest.mark.parametrize("how", ["slider", "number"])
+def test_a_level_is_one_number_everywhere(qtbot, viewer, dock, how):
+    choose(dock, LEVEL)
+    getattr(dock.form.level, how).setValue(1234.567891)
+    level = dock.form.level.value()
+    assert level == {"slider": 1230.0, "number": 1234.5679}[how]
+    extracted(qtbot, dock)
+    assert names(viewer) == [f"scan level {level:.8g}"]
+    assert [one.level for one in dock.measures.surfaces] == [level]
+    dock.copies.command.click()
+    assert f"--level {level} " in QApplication.clipboard().text()
+
+
+def test_only_channels_that_there_are_can_be_chosen(dock):
+    assert dock.form.values["channel"].max == 0
+
+
 def test_a_small_volume_is_looked_at_as_a_whole(dock, scan):
     choose(dock, LEVEL)
-    assert (dock.form.level.minimum(), dock.form.level.maximum()) == (scan.min(), scan.max())
+    assert (dock.form.level.slider.minimum(), dock.form.level.slider.maximum()) == (scan.min(), scan.max())
     several = np.stack([scan, scan + 1], axis=-1)
     np.testing.assert_array_equal(np.sort(sampled_values(several, 1, 1)), np.sort(scan.ravel() + 1))
+
+
+@pytest.mark.window
+def test_the_contour_is_seen_while_the_dock_is(qtbot, viewer, add_dock, dock):
+    other = add_dock(QLabel("other"), "Other")
+    ours, theirs = (one.parent() for one in (dock, other))
+    window = dock.window()
+    window.tabifyDockWidget(ours, theirs)
+    window.show()
+    ours.raise_()
+    qtbot.waitUntil(dock.isVisible, timeout=TIMEOUT)
+    dock.preview.setChecked(True)
+    qtbot.waitUntil(lambda: len(contours(viewer)) > 0, timeout=TIMEOUT)
+    layer = viewer.layers[NAME]
+    theirs.raise_()
+    qtbot.waitUntil(lambda: not layer.visible, timeout=TIMEOUT)
+    viewer.dims.set_current_step(0, 5)
+    qtbot.wait(300)
+    assert not layer.visible
+    ours.raise_()
+    qtbot.waitUntil(lambda: layer.visible and np.all(contours(viewer)[:, 0, 0] == 5.0), timeout=TIMEOUT)
+    ours.hide()
+    qtbot.waitUntil(lambda: not layer.visible, timeout=TIMEOUT)
+    ours.show()
+    qtbot.waitUntil(lambda: layer.visible, timeout=TIMEOUT)
+    window.showMinimized()
+    qtbot.wait(100)
+    assert layer.visible
+    window.showNormal()
+    layer.visible = False  # the user's choice
+    for one in (theirs, ours):
+        one.raise_()
+        qtbot.wait(100)
+    assert not viewer.layers[NAME].visible

@@ -90,7 +90,7 @@ def write_volume(volume: Volume, path: str | os.PathLike[str], *, labels: bool =
     Parameters
     ----------
     volume : Volume
-        What to write.
+        What to write. Half precision becomes single, but in OME-Zarr.
     path : path
         Its ending names the format.
     labels : bool
@@ -110,6 +110,7 @@ def write_volume(volume: Volume, path: str | os.PathLike[str], *, labels: bool =
         return
     check_single(volume, target)
     check_evenly_spaced(volume, target)
+    volume = _widened(volume)
     name = target.name.lower()
     with replaced_file(target) as file:
         if name.endswith(NIFTI_ENDINGS):
@@ -142,7 +143,12 @@ def check_volume_output(path: str | os.PathLike[str], volume: Volume | None = No
         return
     check_writable(path)
     if volume is not None and Path(path).name.lower().endswith(TIFF_ENDINGS):
-        _tiff.check_holds(volume)
+        _tiff.check_holds(_widened(volume))
+
+
+def _widened(volume: Volume) -> Volume:
+    """Return voxels of half precision in single, the very same values: NIfTI and TIFF volumes lack the former."""
+    return replace(volume, voxels=volume.voxels.astype(np.float32)) if volume.voxels.dtype == np.float16 else volume
 
 
 def _write_store(volume: Volume, folder: Path, labels: bool) -> None:

@@ -4,7 +4,6 @@ Two slices, or anything known on them, and the flow between come in; what they b
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,9 +20,6 @@ BEND_SIGMA = 2.0
 LEAST_OUTER_GAP = 0.4
 """Share of a gap that the gap beside it must have to tell how paths bend: the narrower it is, the more the error of its
 flow is magnified. On even stacks it is 1, and 1/2 where an inner slice is predicted."""
-
-NO_MAP = np.empty(0, np.int16)
-"""In place of the second one, where the first says both x and y."""
 
 AGREEMENT_SIGMA = 2.0
 """Pixels over which mismatch is averaged before it is judged."""
@@ -52,23 +48,16 @@ def warp(image: Image, flow: Flow, bounded: bool = False) -> Image:
     import cv2
 
     height, width, channels = image.shape
-    places = flow + _pixels(height, width)
+    columns = np.arange(width, dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, np.newaxis]
+    map_x, map_y = flow[..., 0] + columns, flow[..., 1] + rows  # apart: OpenCV 5.0 errs where one map says both
     # OpenCV samples at most four channels at once
     sampling = cv2.INTER_LINEAR if bounded else cv2.INTER_CUBIC
     parts = []
     for c in range(0, channels, 4):
-        part = cv2.remap(image[..., c : c + 4], places, NO_MAP, sampling, borderMode=cv2.BORDER_REPLICATE)
+        part = cv2.remap(image[..., c : c + 4], map_x, map_y, sampling, borderMode=cv2.BORDER_REPLICATE)
         parts.append(part.reshape(height, width, -1))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-
-
-@lru_cache(maxsize=4)
-def _pixels(height: int, width: int) -> Flow:
-    """Return where each pixel is: (height, width, 2), x first."""
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    places: Flow = np.stack([columns, rows], axis=2)
-    places.setflags(write=False)
-    return places
 
 
 def widen(flow: Float[np.ndarray, "height width 2"]) -> Flow:

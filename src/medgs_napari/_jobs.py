@@ -60,6 +60,10 @@ class Job(Generic[Result]):
     ----------
     work : Callable
         Called in the thread with the job; what it returns is the result.
+
+    Attributes
+    ----------
+    over : called in the thread when all is done and `poll` would tell how it ended
     """
 
     news = Signal(object)
@@ -70,6 +74,7 @@ class Job(Generic[Result]):
 
     def __init__(self, work: Callable[[Job[Result]], Result]) -> None:
         self._work: Callable[[Job[Result]], Result] | None = work
+        self.over: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="medgs job")
         self._cancelled = threading.Event()
         self._paused = threading.Event()
@@ -157,6 +162,7 @@ class Job(Generic[Result]):
         del work
         _free_gpu()
         self._outcome = outcome
+        self.over()
 
 
 def account(error: BaseException) -> str:

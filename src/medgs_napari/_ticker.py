@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QWidget
 
 from medgs_napari._jobs import Job
 
-POLL_MILLISECONDS = 300
-"""Between two looks at a job: often enough for a progress bar, seldom enough to leave the job the processor."""
+POLL_MILLISECONDS = 500
+"""Between two looks at a job: often enough for a progress bar, seldom enough to leave the job the processor, which
+draws the window for each. The end of a job is not waited for."""
 
 
 class Ticker(QObject):
@@ -35,11 +37,13 @@ class Ticker(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(milliseconds)
         self._timer.timeout.connect(self._poll)
+        self._look = Relay(self._poll)
         QApplication.instance().aboutToQuit.connect(self.stop)
 
     def follow(self, job: Job[Any]) -> None:
         """Start a job and poll it until it has ended."""
         self._jobs.append(job)
+        job.over = self._look
         job.start()
         self._timer.start()
 
@@ -57,6 +61,8 @@ class Ticker(QObject):
             self.deleteLater()
 
     def _poll(self) -> None:
+        if not isalive(self):  # the timer came before the job's word of its end, and the ticker went
+            return
         for job in list(self._jobs):
             if not job.poll():
                 self._jobs.remove(job)

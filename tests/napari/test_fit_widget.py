@@ -19,6 +19,7 @@ from medgs_napari._live import FITTING
 from medgs_napari._preferences import Preferences
 from medgs_napari._rendered import frames_of_model
 from medgs_napari._session import Fitted, fitted_from_file, session_of
+from medgs_napari._ticker import POLL_MILLISECONDS
 from medgs_napari._writers import write_nifti
 
 from .conftest import SPACING, needs_display
@@ -361,9 +362,9 @@ def test_pause_holds_the_fit(qtbot, dock, monkeypatch):
     stepping(qtbot, dock)
     dock.pause.click()
     assert dock.pause.text() == "Go on"
-    qtbot.wait(400)
+    qtbot.wait(2 * POLL_MILLISECONDS)
     held = dock.run.latest.step
-    qtbot.wait(400)
+    qtbot.wait(2 * POLL_MILLISECONDS)
     assert dock.run.latest.step == held
     dock.pause.click()
     assert dock.pause.text() == "Pause"

@@ -34,6 +34,16 @@ def test_a_job_is_polled_until_it_has_ended(qtbot, owner):
     assert not ticker._timer.isActive()
 
 
+def test_that_a_job_has_ended_is_heard_at_once_and_once(qtbot, owner):
+    ticker, heard = Ticker(owner, milliseconds=1_000_000), []
+    job = Job(lambda job: "done")
+    job.ended.connect(heard.append)
+    ticker.follow(job)
+    qtbot.waitUntil(lambda: heard != [])
+    qtbot.wait(50)
+    assert [outcome.result for outcome in heard] == ["done"]
+
+
 def test_a_program_that_ends_stops_its_jobs(qtbot, owner):
     def work(job):
         while True:

@@ -2,8 +2,8 @@
 # numba types these functions, from their arguments
 """The blend of the classical methods in one pass over the pixels, where `blending` spells it out method by method.
 
-Slices around a gap, what two flows bring, and weights come in; the blended slice goes out. Numba is imported, and the
-kernel compiled or read from its cache, with this module.
+Slices around a gap, what two flows bring, and weights come in; the blended slice goes out. So too what one flow brings,
+from both slices. Numba is imported, and the kernels compiled or read from their cache, with this module.
 """
 
 import math

@@ -150,14 +150,14 @@ def _meet(
     first: Image, second: Image, paths: Paths, alpha: float, judged: ChannelWeights | None, bounded: bool
 ) -> tuple[Image, Plane]:
     """Return the weighted mean of both slices carried along the paths, and its mismatch."""
-    from medgs_core.mixing import meet_rows
+    from medgs_core.mixing import meet
 
     blend = np.zeros(first.shape, np.float32)
     mismatch = np.zeros(first.shape[:2], np.float32)
-    parts = np.array((1.0 - alpha, alpha), np.float32)
+    parts, weights = np.array((1.0 - alpha, alpha), np.float32), _judging(first, judged)
     for to_first, to_second, share in paths:
         met = warp(first, to_first, bounded), warp(second, to_second, bounded)
-        meet_rows(0, len(first), *met, parts, np.float32(share), _judging(first, judged), blend, mismatch)
+        meet(*met, parts, np.float32(share), weights, blend, mismatch)
     return blend, mismatch
 
 

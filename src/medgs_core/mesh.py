@@ -13,6 +13,9 @@ from jaxtyping import Float64, Int64
 if TYPE_CHECKING:
     import trimesh
 
+LEVEL_DIGITS = 12
+"""Of a level in the name of its surface: all that were chosen, and none that come from arithmetic."""
+
 FEWEST_FACES = 4
 """A closed surface has no fewer triangles: those of a tetrahedron."""
 
@@ -72,7 +75,7 @@ class Surface:
         """What it is the surface of, in one word: label_3, level_120.5, or surface."""
         if self.label is not None:
             return f"label_{self.label}"
-        return "surface" if self.level is None else f"level_{self.level:.12g}"
+        return "surface" if self.level is None else f"level_{self.level:.{LEVEL_DIGITS}g}"
 
     @property
     def area(self) -> float:

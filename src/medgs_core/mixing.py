@@ -15,13 +15,11 @@ _ZERO, _ONE, _TWO, _THREE = float32(0.0), float32(1.0), float32(2.0), float32(3.
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def meet_rows(first, end, from_first, from_second, parts, share, judged, blend, mismatch):
-    """Add to rows first..end-1 what one path brings from both slices, and how much these disagree.
+def meet(from_first, from_second, parts, share, judged, blend, mismatch):
+    """Add what one path brings from both slices, and how much these disagree.
 
     Parameters
     ----------
-    first, end
-        rows of the image
     from_first, from_second : (height, width, channels)
         both slices, carried along the path
     parts : (2,)
@@ -35,8 +33,8 @@ def meet_rows(first, end, from_first, from_second, parts, share, judged, blend, 
     mismatch : (height, width)
         is added to
     """
-    width, channels = blend.shape[1], blend.shape[2]
-    for row in range(first, end):
+    height, width, channels = blend.shape
+    for row in range(height):
         one, other, sums = from_first[row].reshape(-1), from_second[row].reshape(-1), blend[row].reshape(-1)
         for i in range(width * channels):
             sums[i] += share * (parts[0] * one[i] + parts[1] * other[i])

@@ -26,9 +26,6 @@ METADATA = "medgs_surface"
 """Key in the metadata of a layer under which its `medgs.Surface` stands, in the world and the unit of its file."""
 
 LEVEL = "level"
-LEVEL_DIGITS = 12
-"""Of a level in the name of its layer: all that were chosen, and none that come from arithmetic."""
-
 LEVEL_COLOR = np.array([0.9, 0.85, 0.7, 1.0])
 PREFIX = "surface of "
 
@@ -114,10 +111,9 @@ def _drawn(fitted: Fitted, surface: medgs.Surface, color: Any) -> tuple[Any, dic
     signs = np.sign(place["scale"])
     place["scale"] = tuple(abs(one) for one in place["scale"])
     vertices = layer_vertices(surface, volume, frame) * signs
-    title = f"label {surface.label}" if surface.label is not None else f"level {surface.level:.{LEVEL_DIGITS}g}"
     settings = {
         **place,
-        "name": f"{fitted.name} {title}",
+        "name": f"{fitted.name} {surface.name.replace('_', ' ')}",
         "colormap": Colormap([color, color], name=surface.name),
         "contrast_limits": (0.0, 1.0),
         "shading": "smooth",
